@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "base/arena.h"
+
+#include <errno.h>
+#include <stdalign.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t used;
+    size_t cap;
+    alignas(max_align_t) char data[];
+};
+
+void arena_pool_init(struct arena_pool *pool, size_t max_free)
+{
+    *pool = (struct arena_pool){.max_free = max_free};
+}
+
+void arena_pool_deinit(struct arena_pool *pool)
+{
+    while (pool->free_list) {
+        struct arena_chunk *chunk = pool->free_list;
+
+        pool->free_list = chunk->next;
+        mem_free(chunk);
+    }
+    pool->free_count = 0;
+}
+
+static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
+{
+    size_t cap = ARENA_CHUNK_BYTES - sizeof(struct arena_chunk);
+    struct arena_chunk *chunk = pool->free_list;
+    size_t size;
+
+    if (min_cap <= cap && chunk) {
+        pool->free_list = chunk->next;
+        pool->free_count--;
+        chunk->used = 0;
+        return chunk;
+    }
+    cap = MAX(cap, min_cap);
+    if (!mem_add(cap, sizeof(*chunk), &size)) {
+        return NULL;
+    }
+    chunk = mem_alloc(size);
+    if (chunk) {
+        chunk->used = 0;
+        chunk->cap = cap;
+    }
+    return chunk;
+}
+
+static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
+{
+    if (chunk->cap != ARENA_CHUNK_BYTES - sizeof(*chunk) || pool->free_count >= pool->max_free) {
+        mem_free(chunk);
+        return;
+    }
+    chunk->next = pool->free_list;
+    pool->free_list = chunk;
+    pool->free_count++;
+}
+
+void arena_init(struct arena *arena, struct arena_pool *pool)
+{
+    *arena = (struct arena){.pool = pool};
+}
+
+void arena_reset(struct arena *arena)
+{
+    while (arena->chunks) {
+        struct arena_chunk *chunk = arena->chunks;
+
+        arena->chunks = chunk->next;
+        chunk_put(arena->pool, chunk);
+    }
+    arena->total_bytes = 0;
+}
+
+static void *take(struct arena *arena, size_t size, size_t align)
+{
+    struct arena_chunk *chunk = arena->chunks;
+    size_t start = chunk ? (chunk->used + align - 1) / align * align : 0;
+
+    if (!chunk || start > chunk->cap || size > chunk->cap - start) {
+        chunk = chunk_get(arena->pool, size);
+        if (!chunk) {
+            return NULL;
+        }
+        chunk->next = arena->chunks;
+        arena->chunks = chunk;
+        start = 0;
+    }
+    chunk->used = start + size;
+    arena->total_bytes += size;
+    return chunk->data + start;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    return take(arena, size, alignof(max_align_t));
+}
+
+char *arena_alloc_bytes(struct arena *arena, size_t size)
+{
+    return take(arena, size, 1);
+}
+
+struct str arena_copy(struct arena *arena, struct str s)
+{
+    char *copy = take(arena, s.len, 1);
+
+    if (copy && s.len > 0) {
+        memcpy(copy, s.ptr, s.len);
+    }
+    return str_make(copy, copy ? s.len : 0);
+}
+
+int arena_append(struct arena *arena, struct str *s, const char *ptr, size_t len)
+{
+    struct arena_chunk *chunk = arena->chunks;
+    char *copy;
+
+    if (len == 0) {
+        return 0;
+    }
+    if (chunk && s->len > 0 && s->ptr + s->len == chunk->data + chunk->used &&
+        len <= chunk->cap - chunk->used) {
+        memcpy(chunk->data + chunk->used, ptr, len);
+        chunk->used += len;
+        arena->total_bytes += len;
+        s->len += len;
+        return 0;
+    }
+    copy = take(arena, s->len + len, 1);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    if (s->len > 0) {
+        memcpy(copy, s->ptr, s->len);
+    }
+    memcpy(copy + s->len, ptr, len);
+    *s = str_make(copy, s->len + len);
+    return 0;
+}

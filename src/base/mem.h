@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * Checked allocation. Every allocation of the program goes through here, so
+ * that a test can make any one of them fail. At run time a NULL fails one
+ * connection; at start-up callers use the *_or_die variants.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/attr.h"
+
+/* Memory of size bytes (uninitialised / zeroed), owned by the caller, or NULL. Give back with mem_free. */
+MUST_USE void *mem_alloc(size_t size);
+MUST_USE void *mem_zalloc(size_t size);
+/* As realloc(3): on failure NULL is returned and ptr stays valid. */
+MUST_USE void *mem_realloc(void *ptr, size_t size);
+/* Grows an array of count elements of size bytes; NULL on overflow too. */
+MUST_USE void *mem_realloc_array(void *ptr, size_t count, size_t size);
+/* A NUL-terminated copy of len bytes at text. */
+MUST_USE char *mem_strndup(const char *text, size_t len);
+MUST_USE char *mem_strdup(const char *text);
+/* For start-up only: ends the program with a message when memory is out. */
+MUST_USE void *mem_zalloc_or_die(size_t size);
+void mem_free(void *ptr);
+
+/* a + b or a * b in *ret; false (then *ret means nothing) when it does not fit. */
+MUST_USE bool mem_add(size_t a, size_t b, size_t *ret);
+MUST_USE bool mem_mul(size_t a, size_t b, size_t *ret);

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The command line: one command word, options before or after it. Reads and
+ * judges the words only; main.c acts on them.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/attr.h"
+
+enum args_command { ARGS_SERVE, ARGS_CHECK, ARGS_CONFIG, ARGS_HELP, ARGS_VERSION };
+
+struct args {
+    enum args_command command;
+    const char *conf_path;  /* -c, borrowed from argv; NULL: none */
+    const char **overrides; /* owned: each -o, borrowed from argv, in order */
+    size_t override_count;
+    bool show_secrets;
+};
+
+#define ARGS_WRONG 1 /* wrong usage */
+
+/* 0 with *ret to be freed by args_deinit; ARGS_WRONG with one line (no LF) in error; -ENOMEM.
+ * --help and --version win over all that stands behind them. */
+MUST_USE int args_parse(int argc, char *const *argv, struct args *ret, char *error, size_t cap);
+void args_deinit(struct args *args);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The configuration: typed, complete (every key has a value), immutable once
+ * loaded and checked. Loading never stops at the first error: all are
+ * collected with file and line.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/addr.h"
+#include "base/attr.h"
+#include "base/str.h"
+#include "base/text.h"
+
+#define CONF_AUTO                                                                                  \
+    UINT64_MAX /* of a number whose value is "auto"; conf_load leaves no other mark                \
+                */
+
+enum conf_explain { CONF_EXPLAIN_RULE, CONF_EXPLAIN_CLASS, CONF_EXPLAIN_NONE };
+enum conf_family { CONF_FAMILY_ANY, CONF_FAMILY_IP4, CONF_FAMILY_IP6 };
+enum conf_forwarded { CONF_FORWARDED_OFF, CONF_FORWARDED_RFC7239, CONF_FORWARDED_XFF };
+enum conf_tunnel_log { CONF_TUNNELS_END, CONF_TUNNELS_BOTH };
+
+#define CONF_OPTION_FILE "-o" /* the "file" of what an option set */
+
+/* Where something was written, for messages: FILE:LINE, "-o N", or "built-in". */
+struct conf_origin {
+    const char *file; /* borrowed from the conf; NULL: built-in default; CONF_OPTION_FILE */
+    unsigned line;    /* line in the file, or the number of the -o; 0: the file as a whole */
+};
+
+struct conf_message {
+    struct conf_origin origin; /* its file is part of text's allocation: it outlives the conf */
+    bool is_warning;
+    char *text; /* owned */
+};
+
+/* Errors and warnings of one load, in the order they were found. */
+struct conf_messages {
+    struct conf_message *items; /* owned */
+    size_t count;
+    size_t error_count;
+};
+
+enum conf_bind_kind { CONF_BIND_IP, CONF_BIND_ANY, CONF_BIND_UNIX, CONF_BIND_SYSTEMD };
+
+/* One address of a listener. */
+struct conf_bind {
+    enum conf_bind_kind kind;
+    struct addr addr; /* CONF_BIND_IP; CONF_BIND_ANY: the port alone counts */
+    const char *path; /* CONF_BIND_UNIX: absolute */
+    bool is_default; /* stands in the built-in listener: may be left out where the family is missing
+                      */
+    struct conf_origin origin;
+};
+
+struct conf_listener {
+    const char *name;
+    struct conf_bind *binds; /* owned */
+    size_t bind_count;
+    mode_t mode;       /* of a unix socket */
+    const char *group; /* NULL: none */
+    enum conf_forwarded forwarded;
+    struct conf_origin origin;
+};
+
+struct conf {
+    struct {
+        uint64_t workers; /* CONF_AUTO or 1..1024 */
+        const char *user; /* NULL: none */
+        uint64_t grace_ms, drain_delay_ms;
+        const char *name;
+        bool via;
+        enum conf_explain explain;
+        uint64_t max_connections;            /* CONF_AUTO or a count */
+        uint64_t max_connections_per_client; /* 0: no limit */
+        uint64_t tcp_keepalive_ms;           /* whole seconds; 0: off */
+    } server;
+    struct conf_listener *listeners; /* owned */
+    size_t listener_count;
+    struct {
+        uint64_t header_ms, keep_alive_ms, dns_ms, connect_ms, response_ms, idle_ms, tunnel_idle_ms,
+            exchange_ms, tunnel_ms;
+    } timeouts;
+    struct {
+        uint64_t head_bytes, target_bytes, fields, body_bytes;
+        uint64_t buffers_bytes; /* CONF_AUTO or bytes */
+    } limits;
+    struct {
+        struct addr *servers; /* owned; count 0: resolv.conf */
+        size_t server_count;
+        const char *hosts_path;
+        uint64_t cache_entries, max_ttl_ms, negative_ttl_ms;
+        enum conf_family family;
+    } dns;
+    struct {
+        uint64_t idle_per_host, idle_total, idle_ms;
+    } pool;
+    struct {
+        unsigned access; /* enum log_format */
+        enum conf_tunnel_log tunnels;
+        unsigned level;   /* enum log_level */
+        const char *path; /* NULL: stdout */
+        uint64_t buffer_bytes;
+    } log;
+    const char *source;       /* the file it came from, or NULL: built-in defaults */
+    struct conf_state *state; /* owned: strings, where each value came from; private to conf/ */
+};
+
+struct conf_load_options {
+    const char *path; /* NULL: CONF_DEFAULT_PATH if there is such a file, else built-in */
+    const char *const *overrides; /* -o SECTION.KEY=VALUE, in order */
+    size_t override_count;
+};
+
+#define CONF_DEFAULT_PATH "/etc/viaduct/viaduct.ini"
+
+/* Loads, checks and completes. 0 with *ret_conf owned by the caller (warnings may stand in
+ * *messages); 1 when the configuration is wrong (messages tell all; *ret_conf untouched); -ENOMEM.
+ * A file that cannot be read is an error of the first kind. messages must be zeroed; free with
+ * conf_messages_deinit. */
+MUST_USE int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
+                       struct conf_messages *messages);
+void conf_free(struct conf *conf);
+void conf_messages_deinit(struct conf_messages *messages);
+/* Adds one message (for rooms that read rule lines). */
+void conf_messages_add(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
+                       const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* FILE:LINE, FILE, "-o N" or "built-in". */
+void conf_origin_put(struct text *out, struct conf_origin origin);
+/* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */
+void conf_message_format(const struct conf_message *message, char *buf, size_t cap);
+
+/* Every key with its effective value as an INI file that can be fed back, each with a comment where
+ * it came from. Appends to a stream given by the caller through put(arg, text). */
+void conf_dump(const struct conf *conf, bool show_secrets, void (*put)(void *arg, struct str text),
+               void *arg);
+
+/* Name and version of the library that reads the file. */
+const char *conf_library_version(void);

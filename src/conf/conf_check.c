@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+
+/* What one value alone cannot tell: values that contradict each other, or the machine. */
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "conf/conf.h"
+#include "conf/conf_keys.h"
+#include "conf/conf_state.h"
+#include "conf/conf_value.h"
+
+#define UNIX_MODE_DEFAULT 0660
+#define ACCOUNT_BUF_BYTES 16384 /* of one entry of passwd or group */
+
+static bool is_unspecified(const struct addr *addr)
+{
+    static const uint8_t zeros[16];
+
+    return memcmp(addr->bytes, zeros, addr->kind == ADDR_IP4 ? 4 : 16) == 0;
+}
+
+/* Both would claim the same address. Port 0 is another port each time. */
+static bool binds_clash(const struct conf_bind *a, const struct conf_bind *b)
+{
+    bool a_ip = a->kind == CONF_BIND_IP || a->kind == CONF_BIND_ANY;
+    bool b_ip = b->kind == CONF_BIND_IP || b->kind == CONF_BIND_ANY;
+
+    if (a_ip && b_ip) {
+        if (a->addr.port != b->addr.port || a->addr.port == 0) {
+            return false;
+        }
+        if (a->kind == CONF_BIND_ANY || b->kind == CONF_BIND_ANY) {
+            return true;
+        }
+        return a->addr.kind == b->addr.kind &&
+               (is_unspecified(&a->addr) || is_unspecified(&b->addr) ||
+                addr_ip_eq(&a->addr, &b->addr));
+    }
+    if (a->kind == CONF_BIND_UNIX && b->kind == CONF_BIND_UNIX) {
+        return strcmp(a->path, b->path) == 0;
+    }
+    return a->kind == CONF_BIND_SYSTEMD && b->kind == CONF_BIND_SYSTEMD;
+}
+
+static void report_clash(const struct conf_listener *listener, const struct conf_bind *bind,
+                         const struct conf_listener *other, const struct conf_bind *first,
+                         struct conf_messages *messages)
+{
+    char bind_buf[256];
+    char first_buf[256];
+    char origin_buf[512];
+    struct text bind_text = TEXT_OVER(bind_buf);
+    struct text first_text = TEXT_OVER(first_buf);
+    struct text origin = TEXT_OVER(origin_buf);
+
+    conf_bind_put(bind, &bind_text);
+    conf_bind_put(first, &first_text);
+    conf_origin_put(&origin, first->origin);
+    conf_messages_add(messages, false, bind->origin,
+                      "listen %s.address = %s: taken by listen %s.address = %s at %s",
+                      listener->name, text_cstr(&bind_text), other->name, text_cstr(&first_text),
+                      text_cstr(&origin));
+}
+
+/* Looks for an earlier bind that clashes with this one, and tells of the first. */
+static void check_bind(const struct conf *conf, size_t listener, size_t bind,
+                       struct conf_messages *messages)
+{
+    const struct conf_listener *mine = &conf->listeners[listener];
+
+    for (size_t i = 0; i <= listener; i++) {
+        const struct conf_listener *other = &conf->listeners[i];
+        size_t end = i == listener ? bind : other->bind_count;
+
+        for (size_t j = 0; j < end; j++) {
+            if (binds_clash(&other->binds[j], &mine->binds[bind])) {
+                report_clash(mine, &mine->binds[bind], other, &other->binds[j], messages);
+                return;
+            }
+        }
+    }
+}
+
+/* Of one without any address something worse is told. */
+static bool lacks_unix_bind(const struct conf_listener *listener)
+{
+    for (size_t i = 0; i < listener->bind_count; i++) {
+        if (listener->binds[i].kind == CONF_BIND_UNIX) {
+            return false;
+        }
+    }
+    return listener->bind_count > 0;
+}
+
+/* Only an account database that answered "no such name" proves a mistake. */
+static bool user_is_missing(const char *name)
+{
+    char buf[ACCOUNT_BUF_BYTES];
+    struct passwd entry;
+    struct passwd *found = NULL;
+
+    return name && getpwnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
+}
+
+static bool group_is_missing(const char *name)
+{
+    char buf[ACCOUNT_BUF_BYTES];
+    struct group entry;
+    struct group *found = NULL;
+
+    return name && getgrnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
+}
+
+static void check_listener(const struct conf *conf, const struct conf_section *section,
+                           struct conf_messages *messages)
+{
+    const struct conf_listener *listener = &conf->listeners[section->listener];
+    const struct conf_slot *group =
+        &section->slots[conf_key_index(conf_key_find("listen", STR("group")))];
+    const struct conf_slot *mode =
+        &section->slots[conf_key_index(conf_key_find("listen", STR("mode")))];
+
+    for (size_t i = 0; i < listener->bind_count; i++) {
+        check_bind(conf, section->listener, i, messages);
+    }
+    if (group_is_missing(listener->group)) {
+        conf_messages_add(messages, false, group->origin, "listen %s.group = %s: no such group",
+                          listener->name, listener->group);
+    }
+    if (listener->group && lacks_unix_bind(listener)) {
+        conf_messages_add(messages, true, group->origin,
+                          "listen %s.group means nothing without a unix: address", listener->name);
+    }
+    if (listener->mode != UNIX_MODE_DEFAULT && lacks_unix_bind(listener)) {
+        conf_messages_add(messages, true, mode->origin,
+                          "listen %s.mode means nothing without a unix: address", listener->name);
+    }
+}
+
+/* A value that another one makes void. Told where the user wrote one of the two. */
+static void warn_void(const struct conf *conf, const char *section, const char *key,
+                      const char *other_key, const char *text, struct conf_messages *messages)
+{
+    struct conf_origin origin = conf_origin_of(conf, section, key);
+
+    if (!origin.file) {
+        origin = conf_origin_of(conf, section, other_key);
+    }
+    conf_messages_add(messages, true, origin, "%s.%s is more than %s.%s: %s", section, key, section,
+                      other_key, text);
+}
+
+static void check_pairs(const struct conf *conf, struct conf_messages *messages)
+{
+    if (conf->pool.idle_per_host > conf->pool.idle_total) {
+        warn_void(conf, "pool", "idle_per_host", "idle_total", "one host will never have so many",
+                  messages);
+    }
+    if (conf->limits.target_bytes > conf->limits.head_bytes) {
+        warn_void(conf, "limits", "target_bytes", "head_bytes",
+                  "a long target is refused with 431, never with 414", messages);
+    }
+    if (conf->server.max_connections_per_client > conf->server.max_connections) {
+        warn_void(conf, "server", "max_connections_per_client", "max_connections",
+                  "it will never be reached", messages);
+    }
+}
+
+static void check_machine(const struct conf *conf, struct conf_messages *messages)
+{
+    struct conf_origin hosts = conf_origin_of(conf, "dns", "hosts");
+
+    if (user_is_missing(conf->server.user)) {
+        conf_messages_add(messages, false, conf_origin_of(conf, "server", "user"),
+                          "server.user = %s: no such user", conf->server.user);
+    }
+    if (hosts.file && access(conf->dns.hosts_path, R_OK) != 0) {
+        conf_messages_add(messages, true, hosts, "dns.hosts = %s: %s", conf->dns.hosts_path,
+                          strerror(errno));
+    }
+}
+
+void conf_check(const struct conf *conf, struct conf_messages *messages)
+{
+    for (const struct conf_section *s = conf->state->sections; s; s = s->next) {
+        if (s->kind->is_named) {
+            check_listener(conf, s, messages);
+        }
+    }
+    check_pairs(conf, messages);
+    check_machine(conf, messages);
+}

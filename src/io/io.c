@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+#include "io/io.h"
+
+#include <errno.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "io/outq.h"
+
+/* Free arena chunks and pipes that a worker keeps. */
+#define IO_KEEP_CHUNKS 64
+#define IO_KEEP_PIPES 16
+
+int io_init(struct io *io, struct buf_budget *budget, struct fd_budget *fds)
+{
+    int r;
+
+    *io = (struct io){.fds = fds};
+    r = loop_new(&io->loop);
+    if (r != 0) {
+        return r;
+    }
+    io->scratch = mem_alloc(IO_SCRATCH_BYTES);
+    if (!io->scratch) {
+        loop_free(io->loop);
+        return -ENOMEM;
+    }
+    buf_pool_init(&io->bufs, budget);
+    arena_pool_init(&io->arenas, IO_KEEP_CHUNKS);
+    pipe_pool_init(&io->pipes, io, IO_KEEP_PIPES);
+    return 0;
+}
+
+void io_deinit(struct io *io)
+{
+    pipe_pool_deinit(&io->pipes);
+    loop_free(io->loop);
+    arena_pool_deinit(&io->arenas);
+    buf_pool_deinit(&io->bufs);
+    mem_free(io->scratch);
+}
+
+void io_flush(struct io *io)
+{
+    if (io->gather.owner) {
+        outq_flush(io->gather.owner);
+    }
+}
+
+char *io_scratch(struct io *io)
+{
+    io_flush(io);
+    return io->scratch;
+}
+
+static bool take_now(struct fd_budget *fds, int count)
+{
+    if (atomic_fetch_add_explicit(&fds->used, count, memory_order_relaxed) + count <= fds->max) {
+        return true;
+    }
+    atomic_fetch_sub_explicit(&fds->used, count, memory_order_relaxed);
+    return false;
+}
+
+bool io_fd_take(struct io *io, int count)
+{
+    while (!take_now(io->fds, count)) {
+        if (!io->relieve || !io->relieve(io->arg)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void io_fd_give(struct io *io, int count)
+{
+    int before = atomic_fetch_sub_explicit(&io->fds->used, count, memory_order_relaxed);
+
+    ASSERT(before >= count);
+    if (UNLIKELY(before + 2 > io->fds->max) && io->relieved) {
+        io->relieved(io->arg);
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+
+/* Arguments, commands, exit codes. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf/args.h"
+#include "conf/conf.h"
+#include "http/h1_parse.h"
+#include "io/loop.h"
+#include "resolve/resolver.h"
+#include "server/server.h"
+
+#ifndef VIADUCT_VERSION
+#define VIADUCT_VERSION "unknown"
+#endif
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_CONF = 78, /* EX_CONFIG of sysexits.h: the service manager does not start it again */
+};
+
+#define MESSAGE_LINE_MAX 2048
+
+static const char usage[] =
+    "viaduct is an HTTP forward proxy. It needs no file to start: without one it\n"
+    "serves this machine alone, on port 8080 of the loopback addresses.\n"
+    "\n"
+    "  viaduct [serve] [-c FILE] [-o SECTION.KEY=VALUE]...    serve, in the foreground\n"
+    "  viaduct check   [-c FILE] [-o SECTION.KEY=VALUE]...    tell what is wrong in the "
+    "configuration\n"
+    "  viaduct config  [-c FILE] [-o SECTION.KEY=VALUE]... [--show-secrets]\n"
+    "                                                         show the effective configuration\n"
+    "  viaduct --help, -h; viaduct --version, -V\n"
+    "\n"
+    "  -c FILE               read FILE; without it " CONF_DEFAULT_PATH ",\n"
+    "                        if there is such a file\n"
+    "  -o SECTION.KEY=VALUE  replace one value, as in -o 'listen lan.address=*:3128'\n"
+    "\n"
+    "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration.\n"
+    "Signals: HUP reloads, TERM and INT end it gracefully, USR1 reopens the log file.\n";
+
+/* A descriptor 0, 1 or 2 that is closed would be the next socket's, and the log would go there. */
+static void open_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd) {
+            return; /* no /dev/null: nothing to be done, and nowhere to say so */
+        }
+    }
+}
+
+/* What was printed must have arrived: a full disk is a failure too. */
+static int finish_output(int code)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        (void)fprintf(stderr, "viaduct: standard output: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return code;
+}
+
+static void print_messages(FILE *out, const struct conf_messages *messages)
+{
+    for (size_t i = 0; i < messages->count; i++) {
+        char line[MESSAGE_LINE_MAX];
+
+        conf_message_format(&messages->items[i], line, sizeof(line));
+        (void)fprintf(out, "%s\n", line);
+    }
+}
+
+static void print_text(void *arg, struct str text)
+{
+    (void)fwrite(text.ptr, 1, text.len, arg);
+}
+
+static int show_version(void)
+{
+    (void)printf("viaduct %s\n%s\n%s\n%s\n%s\n", VIADUCT_VERSION, loop_library_version(),
+                 h1_parser_library_version(), resolver_library_version(), conf_library_version());
+    return finish_output(EXIT_OK);
+}
+
+static int check(const struct conf *conf, const struct conf_messages *messages)
+{
+    print_messages(stdout, messages);
+    (void)printf("%s: ok\n", conf->source ? conf->source : "built-in defaults");
+    return finish_output(EXIT_OK);
+}
+
+static int show_config(const struct conf *conf, bool show_secrets,
+                       const struct conf_messages *messages)
+{
+    print_messages(stderr, messages);
+    conf_dump(conf, show_secrets, print_text, stdout);
+    return finish_output(EXIT_OK);
+}
+
+/* The commands that need a configuration. */
+static int run_loaded(const struct args *args, struct conf *conf,
+                      const struct conf_messages *messages)
+{
+    int code;
+
+    if (args->command == ARGS_SERVE) {
+        return server_run(conf, messages);
+    }
+    code = args->command == ARGS_CHECK ? check(conf, messages)
+                                       : show_config(conf, args->show_secrets, messages);
+    conf_free(conf);
+    return code;
+}
+
+/* What is wrong is what `check` was asked for; to the other commands it is an error. */
+static int report_wrong_conf(const struct args *args, const struct conf_messages *messages)
+{
+    if (args->command == ARGS_CHECK) {
+        print_messages(stdout, messages);
+        return finish_output(EXIT_CONF);
+    }
+    print_messages(stderr, messages);
+    return EXIT_CONF;
+}
+
+static int run_with_conf(const struct args *args)
+{
+    const struct conf_load_options options = {args->conf_path, args->overrides,
+                                              args->override_count};
+    struct conf_messages messages = {0};
+    struct conf *conf = NULL;
+    int error = conf_load(&options, &conf, &messages);
+    int code;
+
+    if (error < 0) {
+        (void)fprintf(stderr, "viaduct: %s\n", strerror(-error));
+        code = EXIT_FAILED;
+    } else if (error > 0) {
+        code = report_wrong_conf(args, &messages);
+    } else {
+        code = run_loaded(args, conf, &messages);
+    }
+    conf_messages_deinit(&messages);
+    return code;
+}
+
+static int run(const struct args *args)
+{
+    switch (args->command) {
+    case ARGS_HELP:
+        (void)fputs(usage, stdout);
+        return finish_output(EXIT_OK);
+    case ARGS_VERSION:
+        return show_version();
+    case ARGS_SERVE:
+    case ARGS_CHECK:
+    case ARGS_CONFIG:
+        break;
+    }
+    return run_with_conf(args);
+}
+
+int main(int argc, char **argv)
+{
+    char error[512];
+    struct args args;
+    int result;
+    int code;
+
+    open_standard_descriptors();
+    result = args_parse(argc, argv, &args, error, sizeof(error));
+    if (result == ARGS_WRONG) {
+        (void)fprintf(stderr, "viaduct: %s\n", error);
+        return EXIT_USAGE;
+    }
+    if (result < 0) {
+        (void)fprintf(stderr, "viaduct: %s\n", strerror(-result));
+        return EXIT_FAILED;
+    }
+    code = run(&args);
+    args_deinit(&args);
+    return code;
+}

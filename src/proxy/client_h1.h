@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * A client that speaks HTTP/1.x: reads heads and bodies, keeps pipelined
+ * requests waiting in order, writes responses, and decides when the
+ * connection goes on, lingers or ends. Idle it holds no buffer and no
+ * exchange.
+ */
+
+#include <stdbool.h>
+
+#include "base/attr.h"
+
+struct conf_listener;
+struct list;
+struct proxy;
+struct stream;
+
+/* Takes an accepted stream. listener is borrowed and outlives the client. refused: the address has too many
+ * connections (its first request is answered 429). When memory is out the stream is closed. */
+void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf_listener *listener,
+                   bool refused);

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "http/forward.h"
+#include "http/h1_write.h"
+#include "io/io.h"
+#include "io/stream.h"
+#include "proxy/client_private.h"
+#include "proxy/downstream.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy.h"
+
+static int write_head(struct client *c, struct response *response)
+{
+    struct str head = h1_write_response(exchange_arena(c->x), response);
+
+    if (!head.ptr) {
+        return -ENOMEM;
+    }
+    outq_add(&c->out, head);
+    loop_defer(c->proxy->io->loop, &c->task);
+    return 0;
+}
+
+/* How an origin's response goes out to this client. */
+static struct framing frame(const struct request *request, const struct response *response)
+{
+    struct framing framing = response->framing;
+
+    if (framing.kind == BODY_CHUNKED || framing.kind == BODY_UNTIL_CLOSE) {
+        framing.kind = request->minor_version == 0 ? BODY_UNTIL_CLOSE : BODY_CHUNKED;
+    }
+    return framing;
+}
+
+static int send_forwarded(struct client *c, struct response *response)
+{
+    const struct request *request = exchange_request(c->x);
+    struct forward_response_options options = {
+        .via_name = c->proxy->conf->server.via ? c->proxy->via_name : STR(""),
+        .client_is_1_0 = request->minor_version == 0,
+    };
+    int r;
+
+    if (response_is_interim(response)) {
+        if (request->minor_version == 0) {
+            return 0; /* RFC 9110 15.2: never to a 1.0 client */
+        }
+    } else {
+        options.framing = frame(request, response);
+        options.keep_length = request->method == METHOD_HEAD || response->status == 304;
+        c->framing = options.framing.kind;
+        c->close_after = !request->keep_alive || request->minor_version == 0 ||
+                         c->proxy->draining || options.framing.kind == BODY_UNTIL_CLOSE;
+        options.close = c->close_after;
+    }
+    r = forward_response(response, &options);
+    return r == 0 ? write_head(c, response) : r;
+}
+
+static int op_send_head(void *downstream, struct response *response, enum downstream_head kind)
+{
+    struct client *c = downstream;
+    struct forward_response_options options = {
+        .via_name = c->proxy->conf->server.via ? c->proxy->via_name : STR("")};
+    int r = 0;
+
+    switch (kind) {
+    case DOWNSTREAM_FORWARDED:
+        return send_forwarded(c, response);
+    case DOWNSTREAM_OWN:
+        c->framing = BODY_LENGTH;
+        c->close_after = field_has_token(&response->fields, FIELD_CONNECTION, STR("close"));
+        break;
+    case DOWNSTREAM_TUNNEL:
+        if (response->status == 101) {
+            r = forward_response(response, &options);
+        }
+        break;
+    }
+    return r == 0 ? write_head(c, response) : r;
+}
+
+static void op_send_body(void *downstream, struct str data)
+{
+    struct client *c = downstream;
+
+    if (c->framing == BODY_CHUNKED) {
+        char size[H1_CHUNK_HEAD_MAX];
+
+        outq_add_copy(&c->out, str_make(size, h1_write_chunk_head(size, data.len)));
+        outq_add(&c->out, data);
+        outq_add(&c->out, STR("\r\n"));
+    } else {
+        outq_add(&c->out, data);
+    }
+    loop_defer(c->proxy->io->loop, &c->task);
+}
+
+static void op_end(void *downstream, struct field_list *trailers)
+{
+    struct client *c = downstream;
+
+    if (c->framing == BODY_CHUNKED) {
+        struct str last = h1_write_last_chunk(exchange_arena(c->x), trailers);
+
+        if (!last.ptr) {
+            c->aborted = true;
+        }
+        outq_add(&c->out, last);
+    }
+    loop_defer(c->proxy->io->loop, &c->task);
+}
+
+static void op_abort(void *downstream)
+{
+    struct client *c = downstream;
+
+    c->aborted = true;
+    loop_defer(c->proxy->io->loop, &c->task);
+}
+
+static void op_body_wanted(void *downstream)
+{
+    struct client *c = downstream;
+
+    loop_defer(c->proxy->io->loop, &c->task);
+}
+
+static bool op_is_blocked(void *downstream)
+{
+    struct client *c = downstream;
+
+    if (outq_blocked(&c->out)) {
+        c->was_blocked = true;
+        return true;
+    }
+    return false;
+}
+
+static void op_count(void *downstream, uint64_t *ret_in, uint64_t *ret_out)
+{
+    struct client *c = downstream;
+
+    *ret_in = c->bytes_in;
+    *ret_out = c->out.written_bytes - c->written_before;
+}
+
+static void op_detach(void *downstream, struct downstream_detached *ret)
+{
+    struct client *c = downstream;
+
+    outq_flush(&c->out);
+    *ret = (struct downstream_detached){
+        .stream = c->stream, .from_client = c->in, .to_client = c->out.pending};
+    op_count(c, &ret->bytes_in, &ret->bytes_out);
+    client_detached(c);
+}
+
+const struct downstream_ops client_downstream_ops = {
+    .send_head = op_send_head,
+    .send_body = op_send_body,
+    .end = op_end,
+    .abort = op_abort,
+    .body_wanted = op_body_wanted,
+    .is_blocked = op_is_blocked,
+    .detach = op_detach,
+    .count = op_count,
+};

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/exchange.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "http/forward.h"
+#include "io/io.h"
+#include "log/record.h"
+#include "proxy/exchange_private.h"
+#include "upstream/dial.h"
+
+static void on_timer(struct deadline *deadline);
+static void on_whole(struct deadline *deadline);
+
+/* ------------------------------------------------------------------ life and states */
+
+struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
+                              const struct conf_listener *listener,
+                              const struct downstream_ops *ops, void *downstream)
+{
+    struct exchange *x = mem_zalloc(sizeof(*x));
+
+    if (!x) {
+        return NULL;
+    }
+    x->proxy = proxy;
+    x->client = *client;
+    x->listener = listener;
+    x->down = ops;
+    x->downstream = downstream;
+    arena_init(&x->arena, &proxy->io->arenas);
+    deadline_init(&x->timer, proxy->io->loop, on_timer);
+    deadline_init(&x->whole, proxy->io->loop, on_whole);
+    x->id_len = proxy_next_id(proxy, x->id).len;
+    x->start_wall_ms = clock_wall_ms();
+    x->start_ms = loop_now_ms(proxy->io->loop);
+    x->took_dns_ms = RECORD_MS_NONE;
+    x->took_connect_ms = RECORD_MS_NONE;
+    x->took_wait_ms = RECORD_MS_NONE;
+    return x;
+}
+
+struct request *exchange_request(struct exchange *x)
+{
+    return &x->request;
+}
+
+struct arena *exchange_arena(struct exchange *x)
+{
+    return &x->arena;
+}
+
+void exchange_set_state(struct exchange *x, enum exchange_state state)
+{
+    static const unsigned allowed[] = {
+        [EXCHANGE_HEAD] = 1U << EXCHANGE_ADMIT | 1U << EXCHANGE_REPLY | 1U << EXCHANGE_DONE,
+        [EXCHANGE_ADMIT] = 1U << EXCHANGE_RESOLVE | 1U << EXCHANGE_REPLY | 1U << EXCHANGE_DONE,
+        [EXCHANGE_RESOLVE] = 1U << EXCHANGE_CONNECT | 1U << EXCHANGE_REPLY | 1U << EXCHANGE_DONE,
+        [EXCHANGE_CONNECT] = 1U << EXCHANGE_FORWARD | 1U << EXCHANGE_REPLY | 1U << EXCHANGE_TUNNEL |
+                             1U << EXCHANGE_DONE,
+        [EXCHANGE_FORWARD] = 1U << EXCHANGE_REPLY | 1U << EXCHANGE_TUNNEL | 1U << EXCHANGE_DONE,
+        [EXCHANGE_REPLY] = 1U << EXCHANGE_DONE,
+        [EXCHANGE_TUNNEL] = 1U << EXCHANGE_DONE,
+        [EXCHANGE_DONE] = 0,
+    };
+
+    ASSERT(allowed[x->state] & 1U << state);
+    x->state = state;
+    exchange_rearm(x);
+}
+
+void exchange_cancel_work(struct exchange *x)
+{
+    if (x->query) {
+        resolver_cancel(x->query);
+        x->query = NULL;
+    }
+    dial_cancel(x->dial);
+    x->dial = NULL;
+    if (x->origin_started) {
+        origin_net_ops.cancel(&x->origin);
+    }
+}
+
+void exchange_abort(struct exchange *x, const char *end)
+{
+    if (!x->end) {
+        x->end = end;
+    }
+    exchange_cancel_work(x);
+    x->response_half = RESPONSE_ABORTED;
+    x->down->abort(x->downstream);
+}
+
+static void bury_exchange(struct corpse *corpse)
+{
+    mem_free(CONTAINER_OF(corpse, struct exchange, corpse));
+}
+
+void exchange_finish(struct exchange *x, const char *end)
+{
+    struct log_record record;
+
+    if (x->state != EXCHANGE_TUNNEL) {
+        exchange_fill_record(x, end ? end : x->end ? x->end : "complete", &record);
+        x->down->count(x->downstream, &record.bytes_in, &record.bytes_out);
+        access_log_put(&x->proxy->access, &record);
+    }
+    exchange_cancel_work(x);
+    exchange_set_state(x, EXCHANGE_DONE);
+    deadline_disarm(&x->whole);
+    arena_reset(&x->arena);
+    loop_bury(x->proxy->io->loop, &x->corpse, bury_exchange);
+}
+
+bool exchange_response_over(const struct exchange *x)
+{
+    return x->response_half == RESPONSE_ENDED || x->response_half == RESPONSE_ABORTED;
+}
+
+bool exchange_request_over(const struct exchange *x)
+{
+    return x->request_half == REQUEST_ENDED || x->request_half == REQUEST_ABORTED;
+}
+
+/* ------------------------------------------------------------------ time */
+
+static void arm(struct exchange *x, enum exchange_timer kind, uint64_t length_ms)
+{
+    x->timer_kind = kind;
+    if (length_ms > 0) {
+        deadline_arm(&x->timer, length_ms);
+    } else {
+        deadline_disarm(&x->timer);
+    }
+}
+
+/* The whole request is on its way and nothing final has come back. */
+static bool awaits_response(struct exchange *x)
+{
+    return x->request_half == REQUEST_ENDED && x->response_half <= RESPONSE_INTERIM &&
+           !origin_net_ops.is_blocked(&x->origin);
+}
+
+void exchange_rearm(struct exchange *x)
+{
+    const struct conf *conf = x->proxy->conf;
+
+    switch (x->state) {
+    case EXCHANGE_CONNECT:
+        if (x->timer_kind != TIMER_CONNECT) {
+            arm(x, TIMER_CONNECT, conf->timeouts.connect_ms);
+        }
+        break;
+    case EXCHANGE_FORWARD:
+        if (!awaits_response(x)) {
+            arm(x, TIMER_IDLE, conf->timeouts.idle_ms);
+        } else if (x->timer_kind != TIMER_RESPONSE) {
+            arm(x, TIMER_RESPONSE, conf->timeouts.response_ms);
+        }
+        break;
+    case EXCHANGE_REPLY:
+        arm(x, TIMER_IDLE, conf->timeouts.idle_ms);
+        break;
+    case EXCHANGE_HEAD:
+    case EXCHANGE_ADMIT:
+    case EXCHANGE_RESOLVE:
+    case EXCHANGE_TUNNEL:
+    case EXCHANGE_DONE:
+        arm(x, TIMER_NONE, 0);
+        break;
+    }
+}
+
+void exchange_moved(struct exchange *x)
+{
+    if (x->state == EXCHANGE_FORWARD || x->state == EXCHANGE_REPLY) {
+        exchange_rearm(x);
+    }
+}
+
+static void on_timer(struct deadline *deadline)
+{
+    struct exchange *x = CONTAINER_OF(deadline, struct exchange, timer);
+
+    switch (x->timer_kind) {
+    case TIMER_CONNECT:
+        x->upstream = x->dial ? *dial_last(x->dial) : x->allowed[0].addr;
+        exchange_reply(x, REPLY_CONNECT_TIMEOUT, NULL);
+        break;
+    case TIMER_RESPONSE:
+        exchange_reply(x, REPLY_RESPONSE_TIMEOUT, NULL);
+        break;
+    case TIMER_IDLE:
+        if (x->state == EXCHANGE_REPLY) {
+            exchange_abort(x, "timeout:idle");
+        } else {
+            exchange_reply(x, REPLY_IDLE_TIMEOUT, NULL);
+        }
+        break;
+    case TIMER_NONE:
+        break;
+    }
+    io_flush(x->proxy->io);
+}
+
+static void on_whole(struct deadline *deadline)
+{
+    struct exchange *x = CONTAINER_OF(deadline, struct exchange, whole);
+
+    if (x->state == EXCHANGE_REPLY) {
+        exchange_abort(x, "timeout:exchange");
+    } else {
+        exchange_reply(x, REPLY_EXCHANGE_TIMEOUT, NULL);
+    }
+    io_flush(x->proxy->io);
+}
+
+/* ------------------------------------------------------------------ the request */
+
+static void decide_request(const struct exchange *x, struct policy_verdict *ret)
+{
+    const struct policy_facts facts = {
+        .stage = POLICY_REQUEST,
+        .client = x->client,
+        .listener = str_of(x->listener->name),
+        .method = x->request.method_text,
+        .host = &x->request.target.host,
+        .port = x->request.target.port,
+        .own_via = forward_has_via(&x->request.fields, x->proxy->via_name),
+        .own_addresses = x->proxy->own_addresses,
+        .own_address_count = x->proxy->own_address_count,
+    };
+
+    policy_decide(x->proxy->policy, &facts, ret);
+}
+
+/* RFC 9110 7.6.2: the last hop that may see it answers itself. */
+static bool ends_here(const struct request *request)
+{
+    uint64_t hops;
+
+    return (request->method == METHOD_TRACE || request->method == METHOD_OPTIONS) &&
+           str_parse_u64(field_value(&request->fields, FIELD_MAX_FORWARDS), UINT32_MAX, &hops) &&
+           hops == 0;
+}
+
+static bool exceeds_body_limit(const struct exchange *x, uint64_t bytes)
+{
+    uint64_t limit = x->proxy->conf->limits.body_bytes;
+
+    return limit > 0 && bytes > limit;
+}
+
+void exchange_start(struct exchange *x, bool no_content)
+{
+    uint64_t whole_ms = x->proxy->conf->timeouts.exchange_ms;
+    struct policy_verdict verdict;
+
+    x->head_read = true;
+    x->request_half = no_content ? REQUEST_ENDED : REQUEST_BODY;
+    exchange_set_state(x, EXCHANGE_ADMIT);
+    if (whole_ms > 0) {
+        deadline_arm(&x->whole, whole_ms);
+    }
+    decide_request(x, &verdict);
+    if (verdict.action == POLICY_DENY) {
+        exchange_reply_denied(x, &verdict);
+    } else if (ends_here(&x->request)) {
+        exchange_reply(x, REPLY_MAX_FORWARDS, NULL);
+    } else if (x->request.framing.kind == BODY_LENGTH &&
+               exceeds_body_limit(x, x->request.framing.length)) {
+        exchange_reply(x, REPLY_BODY_TOO_LARGE, NULL);
+    } else {
+        exchange_resolve(x);
+    }
+}
+
+void exchange_reject(struct exchange *x, enum reply_reason reason, const char *details,
+                     bool head_read)
+{
+    x->head_read = head_read;
+    exchange_reply(x, reason, details);
+}
+
+bool exchange_wants_body(const struct exchange *x)
+{
+    return x->state == EXCHANGE_FORWARD && x->request_half == REQUEST_BODY &&
+           x->origin.state == ORIGIN_NET_BUSY &&
+           !origin_net_ops.is_blocked((void *)(uintptr_t)&x->origin);
+}
+
+void exchange_body(struct exchange *x, struct str data)
+{
+    x->body_in += data.len;
+    if (exceeds_body_limit(x, x->body_in)) {
+        exchange_body_broken(x, REPLY_BODY_TOO_LARGE, NULL);
+        return;
+    }
+    origin_net_ops.send_body(&x->origin, data);
+}
+
+void exchange_body_end(struct exchange *x, struct field_list *trailers)
+{
+    x->request_half = REQUEST_ENDED;
+    if (x->state == EXCHANGE_FORWARD) {
+        forward_trailers(trailers);
+        origin_net_ops.end_body(&x->origin, trailers);
+        exchange_moved(x);
+    }
+}
+
+void exchange_body_broken(struct exchange *x, enum reply_reason reason, const char *details)
+{
+    x->request_half = REQUEST_ABORTED;
+    exchange_reply(x, reason, details);
+}
+
+/* ------------------------------------------------------------------ the response */
+
+static void on_connected(void *arg, const struct addr *peer, bool reused)
+{
+    struct exchange *x = arg;
+
+    for (size_t i = 0; i < x->allowed_count; i++) {
+        if (addr_eq(&x->allowed[i].addr, peer)) {
+            x->verdict.rule = x->allowed[i].rule;
+        }
+    }
+    x->upstream = *peer;
+    x->reused = reused;
+    x->sent_ms = loop_now_ms(x->proxy->io->loop);
+    if (!reused) {
+        x->took_connect_ms = (uint32_t)(x->sent_ms - x->connect_ms);
+    }
+    if (x->state == EXCHANGE_CONNECT) {
+        exchange_set_state(x, EXCHANGE_FORWARD);
+    }
+    if (x->request_half == REQUEST_ENDED) {
+        origin_net_ops.end_body(&x->origin, NULL);
+    } else {
+        x->down->body_wanted(x->downstream);
+    }
+    exchange_moved(x);
+}
+
+static void send_head(struct exchange *x, struct response *response)
+{
+    if (x->down->send_head(x->downstream, response, DOWNSTREAM_FORWARDED) != 0) {
+        exchange_abort(x, "error:no-memory");
+    }
+}
+
+static void on_interim(void *arg, struct response *response)
+{
+    struct exchange *x = arg;
+
+    x->response_half = RESPONSE_INTERIM;
+    send_head(x, response);
+}
+
+/* The origin may choose among the protocols the client offered, no other (RFC 9110 7.8). */
+static bool is_offered_upgrade(const struct exchange *x, const struct response *response)
+{
+    struct str rest = field_value(&response->fields, FIELD_UPGRADE);
+    struct str protocol;
+
+    if (!x->request.wants_upgrade || rest.len == 0) {
+        return false;
+    }
+    while (field_next_element(&rest, &protocol)) {
+        if (!field_has_token(&x->request.fields, FIELD_UPGRADE, protocol)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_head(void *arg, struct response *response)
+{
+    struct exchange *x = arg;
+
+    x->took_wait_ms = (uint32_t)(loop_now_ms(x->proxy->io->loop) - x->sent_ms);
+    if (response->status == 101) {
+        if (x->request_half != REQUEST_ENDED || !is_offered_upgrade(x, response)) {
+            exchange_reply(x, REPLY_BAD_RESPONSE, "the origin switched to a protocol nobody offered");
+            return;
+        }
+        exchange_upgrade(x);
+        return;
+    }
+    x->response_half = RESPONSE_BODY;
+    x->status = response->status;
+    x->final_head_sent = true;
+    send_head(x, response);
+    exchange_moved(x);
+}
+
+static void on_body(void *arg, struct str data)
+{
+    struct exchange *x = arg;
+
+    x->body_out += data.len;
+    x->down->send_body(x->downstream, data);
+}
+
+static void on_end(void *arg, struct field_list *trailers)
+{
+    struct exchange *x = arg;
+
+    x->response_half = RESPONSE_ENDED;
+    forward_trailers(trailers);
+    x->down->end(x->downstream, trailers);
+}
+
+static void on_failed(void *arg, enum origin_failure failure, int error, const char *text)
+{
+    struct exchange *x = arg;
+
+    switch (failure) {
+    case ORIGIN_CONNECT:
+        x->upstream = x->allowed[0].addr;
+        exchange_reply(x, exchange_connect_reason(error), NULL);
+        break;
+    case ORIGIN_CLOSED:
+        exchange_reply(x, REPLY_UPSTREAM_RESET, NULL);
+        break;
+    case ORIGIN_MALFORMED:
+        exchange_reply(x, REPLY_BAD_RESPONSE, text);
+        break;
+    case ORIGIN_HEAD_TOO_LARGE:
+        exchange_reply(x, REPLY_RESPONSE_HEAD_TOO_LARGE, NULL);
+        break;
+    case ORIGIN_NO_MEMORY:
+        exchange_reply(x, REPLY_NO_MEMORY, NULL);
+        break;
+    case ORIGIN_TRUNCATION:
+        exchange_abort(x, "truncated");
+        break;
+    case ORIGIN_BAD_BODY:
+        exchange_abort(x, "error:bad-response");
+        break;
+    }
+}
+
+static void on_drained(void *arg)
+{
+    struct exchange *x = arg;
+
+    exchange_moved(x);
+    if (x->request_half == REQUEST_BODY) {
+        x->down->body_wanted(x->downstream);
+    }
+}
+
+static bool wants_more(void *arg)
+{
+    struct exchange *x = arg;
+
+    return !x->down->is_blocked(x->downstream);
+}
+
+static void on_moved(void *arg)
+{
+    exchange_moved(arg);
+}
+
+const struct origin_events exchange_origin_events = {
+    .connected = on_connected,
+    .interim = on_interim,
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .failed = on_failed,
+    .drained = on_drained,
+    .wants_more = wants_more,
+    .moved = on_moved,
+};
+
+void exchange_drained(struct exchange *x)
+{
+    exchange_moved(x);
+    if (x->origin_started && x->state == EXCHANGE_FORWARD) {
+        origin_net_ops.resume(&x->origin);
+    }
+}
+
+/* A client that has ended its direction may wait for its answer, or be gone. Writing tells: to one that is gone
+ * the next segment brings a reset. An interim response may come at any time and means nothing more than
+ * that we are here (RFC 9110 15.2). */
+void exchange_client_half_closed(struct exchange *x)
+{
+    struct response probe = {.status = 100, .reason = STR("Continue"), .minor_version = 1};
+
+    if (x->final_head_sent || x->request.minor_version == 0 || x->state == EXCHANGE_REPLY) {
+        return;
+    }
+    field_list_init(&probe.fields, &x->arena);
+    send_head(x, &probe);
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/exchange_private.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "conf/conf.h"
+#include "io/io.h"
+#include "log/record.h"
+
+/* What server.explain lets a client know of the rule's name. */
+static struct str shown_rule(const struct exchange *x, struct str rule)
+{
+    switch (x->proxy->conf->server.explain) {
+    case CONF_EXPLAIN_RULE:
+        return rule;
+    case CONF_EXPLAIN_CLASS:
+        return str_starts(rule, STR("builtin:")) ? rule : STR("denied");
+    case CONF_EXPLAIN_NONE:
+        break;
+    }
+    return STR("");
+}
+
+/* A connection that goes on would have to read the rest of a request nobody wants. */
+static bool must_close(const struct exchange *x, enum reply_reason reason)
+{
+    unsigned status = reply_row(reason)->status;
+
+    return x->request_half != REQUEST_ENDED || status == 400 || status == 408 || status == 413 || reason == REPLY_TOO_MANY_CONNECTIONS;
+}
+
+static void send_reply(struct exchange *x, const struct reply_options *options)
+{
+    struct str body;
+    int r = reply_make(options, &x->arena, &x->response, &body);
+
+    if (r == 0) {
+        r = x->down->send_head(x->downstream, &x->response, DOWNSTREAM_OWN);
+    }
+    if (r != 0) {
+        exchange_abort(x, "error:no-memory");
+        return;
+    }
+    x->status = x->response.status;
+    x->final_head_sent = true;
+    x->body_out = body.len;
+    x->response_half = RESPONSE_ENDED;
+    x->down->send_body(x->downstream, body);
+    x->down->end(x->downstream, NULL);
+}
+
+static void reply(struct exchange *x, enum reply_reason reason, struct str rule,
+                  struct str details)
+{
+    const struct reply_row *row = reply_row(reason);
+    struct reply_options options = {
+        .reason = reason,
+        .server_name = str_of(x->proxy->conf->server.name),
+        .rule = shown_rule(x, rule),
+        .hide_rule = x->proxy->conf->server.explain == CONF_EXPLAIN_NONE,
+        .details = details,
+        .target = x->request.target_text,
+        .request = x->head_read ? &x->request : NULL,
+        .close = must_close(x, reason) || x->proxy->draining ||
+                 (x->head_read && (!x->request.keep_alive || x->request.minor_version == 0)),
+        .send_proxy_status = true,
+    };
+
+    if (x->final_head_sent) {
+        exchange_abort(x, row->end);
+        return;
+    }
+    if (!x->end) {
+        x->end = row->end;
+    }
+    if (row->rule && x->rule.len == 0) {
+        x->rule = str_of(row->rule);
+    }
+    exchange_cancel_work(x);
+    exchange_set_state(x, EXCHANGE_REPLY);
+    send_reply(x, &options);
+}
+
+void exchange_reply(struct exchange *x, enum reply_reason reason, const char *details)
+{
+    reply(x, reason, STR(""), str_of(details));
+}
+
+void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict)
+{
+    bool loop = str_eq(verdict->rule, STR("builtin:loop"));
+
+    x->verdict = *verdict;
+    reply(x, loop ? REPLY_LOOP : REPLY_DENIED, verdict->rule, verdict->details);
+}
+
+enum reply_reason exchange_connect_reason(int error)
+{
+    switch (error) {
+    case -ECONNREFUSED:
+        return REPLY_REFUSED;
+    case -ECONNRESET:
+        return REPLY_CONNECT_RESET;
+    case -ETIMEDOUT:
+        return REPLY_CONNECT_TIMEOUT;
+    case -EHOSTUNREACH:
+    case -ENETUNREACH:
+    case -EACCES:
+    case -EPERM:
+        return REPLY_UNREACHABLE;
+    case -EMFILE:
+    case -ENFILE:
+        return REPLY_NO_DESCRIPTORS;
+    case -ENOMEM:
+    case -ENOBUFS:
+        return REPLY_NO_MEMORY;
+    default:
+        return REPLY_CONNECT_FAILED;
+    }
+}
+
+static struct str version_text(const struct exchange *x)
+{
+    if (!x->head_read) {
+        return STR("");
+    }
+    return x->request.minor_version == 0 ? STR("HTTP/1.0") : STR("HTTP/1.1");
+}
+
+void exchange_fill_record(struct exchange *x, const char *end, struct log_record *ret)
+{
+    const struct request *request = &x->request;
+    bool reached = x->upstream.kind != ADDR_NONE;
+
+    *ret = (struct log_record){
+        .event = "request",
+        .end_wall_ms = clock_wall_ms(),
+        .start_wall_ms = x->start_wall_ms,
+        .id = str_make(x->id, x->id_len),
+        .client = x->client,
+        .listener = str_of(x->listener->name),
+        .method = request->method_text,
+        .target = request->target_text,
+        .version = version_text(x),
+        .status = x->status,
+        .rule = x->rule.len > 0 ? x->rule : x->verdict.rule,
+        .route = x->allowed_count > 0 ? STR("direct") : STR(""),
+        .upstream = x->upstream,
+        .reused = reached && x->reused,
+        .dns_ms = x->took_dns_ms,
+        .connect_ms = x->took_connect_ms,
+        .wait_ms = x->took_wait_ms,
+        .total_ms = (uint32_t)MIN(loop_now_ms(x->proxy->io->loop) - x->start_ms,
+                                  RECORD_MS_NONE - 1),
+        .end = str_of(end),
+        .body_bytes_out = x->body_out,
+        .is_connect = request->method == METHOD_CONNECT,
+    };
+    if (x->head_read) {
+        ret->referer = field_value(&request->fields, FIELD_REFERER);
+        ret->user_agent = field_value(&request->fields, FIELD_USER_AGENT);
+    }
+    if (x->final_head_sent) {
+        ret->content_type = field_value(&x->response.fields, FIELD_CONTENT_TYPE);
+    }
+}

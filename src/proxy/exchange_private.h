@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The inside of an exchange, shared by the files that make it up: exchange.c
+ * (states, halves, timers, forwarding), exchange_reach.c (from a judged
+ * request to a connection or tunnel) and exchange_answer.c (answers of our
+ * own, the log record).
+ */
+
+#include "io/loop.h"
+#include "policy/policy.h"
+#include "proxy/downstream.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy.h"
+#include "resolve/resolver.h"
+#include "upstream/origin_net.h"
+
+struct dial;
+struct log_record;
+
+/* What the one timer of an exchange is armed for. */
+enum exchange_timer { TIMER_NONE, TIMER_CONNECT, TIMER_RESPONSE, TIMER_IDLE };
+
+/* An address that policy allowed, and by which rule. */
+struct allowed {
+    struct addr addr;
+    struct str rule;
+};
+
+#define EXCHANGE_MAX_ALLOWED 32
+
+struct exchange {
+    enum exchange_state state;
+    enum request_half request_half;
+    enum response_half response_half;
+    struct proxy *proxy;
+    const struct downstream_ops *down;
+    void *downstream; /* borrowed */
+    struct addr client;
+    const struct conf_listener *listener;
+    struct arena arena;
+    struct request request;
+    struct response response;
+    bool head_read;       /* the request can be shown */
+    bool final_head_sent; /* an answer can no longer be replaced by another */
+
+    struct resolve_query *query;
+    struct allowed allowed[EXCHANGE_MAX_ALLOWED];
+    size_t allowed_count;
+    struct policy_verdict verdict; /* of the request, then of the address in use or the first denied one */
+    bool denied_address;
+
+    bool origin_started;
+    struct origin_net origin;
+    struct dial *dial; /* CONNECT */
+
+    struct deadline timer;
+    enum exchange_timer timer_kind;
+    struct deadline whole;
+    struct corpse corpse;
+
+    /* For the log. */
+    char id[PROXY_ID_MAX];
+    size_t id_len;
+    const char *end; /* first cause; NULL: complete */
+    struct str rule; /* when no verdict made it: proto:*, limit:* */
+    unsigned status;
+    struct addr upstream;
+    bool reused;
+    uint64_t start_wall_ms;
+    uint64_t start_ms, ask_ms, connect_ms, sent_ms;
+    uint32_t took_dns_ms, took_connect_ms, took_wait_ms;
+    uint64_t body_in, body_out;
+};
+
+void exchange_set_state(struct exchange *x, enum exchange_state state);
+void exchange_rearm(struct exchange *x);
+/* Ends all work towards the origin. */
+void exchange_cancel_work(struct exchange *x);
+/* Breaks the response off; end is the log's word for why. */
+void exchange_abort(struct exchange *x, const char *end);
+
+/* exchange_reach.c: asks, judges, dials. */
+void exchange_resolve(struct exchange *x);
+/* A 101 that was asked for: both sides become a tunnel. */
+void exchange_upgrade(struct exchange *x);
+
+/* exchange_answer.c */
+void exchange_reply(struct exchange *x, enum reply_reason reason, const char *details);
+void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict);
+enum reply_reason exchange_connect_reason(int error);
+/* Fills all fields; strings are borrowed from x. */
+void exchange_fill_record(struct exchange *x, const char *end, struct log_record *ret);
+
+/* The events exchange.c gives to its origin. */
+extern const struct origin_events exchange_origin_events;

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#include "proxy/proxy.h"
+
+#include "base/text.h"
+#include "proxy/client_private.h"
+#include "proxy/tunnel.h"
+
+struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX])
+{
+    struct text id = text_over(dst, PROXY_ID_MAX);
+
+    text_hex(&id, proxy->worker, 1);
+    text_char(&id, '-');
+    text_hex(&id, ++proxy->next_id, 1);
+    return text_str(&id);
+}
+
+static void end_clients(struct list *clients, const char *end, bool reset)
+{
+    while (!list_empty(clients)) {
+        client_end(LIST_FIRST(clients, struct client, node), end, reset);
+    }
+}
+
+bool proxy_shed_client(struct proxy *proxy)
+{
+    if (list_empty(&proxy->idle_clients)) {
+        return false;
+    }
+    client_end(LIST_FIRST(&proxy->idle_clients, struct client, node), NULL, false);
+    return true;
+}
+
+void proxy_drain(struct proxy *proxy)
+{
+    proxy->draining = true;
+    end_clients(&proxy->idle_clients, NULL, false);
+    end_clients(&proxy->silent_clients, NULL, false);
+}
+
+void proxy_cut(struct proxy *proxy)
+{
+    proxy_drain(proxy);
+    end_clients(&proxy->active_clients, "shutdown", true);
+    tunnel_cut_all(proxy, "shutdown");
+}
+
+bool proxy_is_empty(const struct proxy *proxy)
+{
+    return list_empty(&proxy->idle_clients) && list_empty(&proxy->silent_clients) &&
+           list_empty(&proxy->active_clients) && list_empty(&proxy->tunnels);
+}

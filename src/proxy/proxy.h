@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * What the connections of one worker work with: pools, resolver, the
+ * snapshot of configuration and policy, the access log, and the lists they
+ * stand in. Built by the worker; this room only uses it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "proxy/access_log.h"
+#include "upstream/origin_net.h"
+#include "upstream/upstream_pool.h"
+
+struct conf;
+struct io;
+struct policy;
+struct resolver;
+
+struct proxy {
+    struct io *io;               /* borrowed */
+    struct resolver *resolver;   /* borrowed */
+    const struct conf *conf;     /* borrowed from the snapshot */
+    const struct policy *policy; /* borrowed from the snapshot */
+    struct access_log access;
+    struct upstream_pool pool;
+    struct origin_net_options origin;
+    struct str via_name;  /* server.name and eight hex digits */
+    const struct addr *own_addresses; /* borrowed: where we listen */
+    size_t own_address_count;
+    unsigned worker;      /* number of the worker, first part of ids */
+    uint64_t next_id;
+    bool draining;        /* no further request after this one */
+    struct list idle_clients;   /* between requests; longest idle first */
+    struct list silent_clients; /* have sent nothing yet */
+    struct list active_clients;
+    struct list tunnels;
+    /* A client connection, or the tunnel it became, is gone. */
+    void (*client_gone)(void *arg, const struct addr *client);
+    void *arg;
+};
+
+#define PROXY_ID_MAX 24
+/* The next id, unique while this process runs: WORKER-NUMBER in hex. */
+struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX]);
+/* Closes the keep-alive client that has been idle longest; false when there is none. */
+bool proxy_shed_client(struct proxy *proxy);
+/* Begins to drain: idle clients are closed, the others after their response. */
+void proxy_drain(struct proxy *proxy);
+/* Cuts everything that still runs (end=shutdown). */
+void proxy_cut(struct proxy *proxy);
+/* Nothing runs any more. */
+bool proxy_is_empty(const struct proxy *proxy);

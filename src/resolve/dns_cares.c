@@ -1,0 +1,639 @@
+// SPDX-License-Identifier: MIT
+#include "resolve/dns_cares.h"
+
+#include <ares.h>
+#include <arpa/nameser.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "log/log.h"
+#include "resolve/resolv_conf.h"
+#include "resolve/watched_file.h"
+
+/* ares_query and ares_parse_*_reply are the calls that every supported version has; 1.28 deprecated
+ * them in favour of calls that 1.18 lacks. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+#define DNS_PORT 53
+#define EDNS_UDP_BYTES 1232 /* no fragments (DNS flag day 2020) */
+#define TICK_MS 50 /* how often the library may look at its clock while questions are open */
+#define TRY_MIN_MS 50
+/* 1.32 and later start from a server's usual latency instead of the given timeout, and so need more
+ * tries to fill the same time. */
+#define TRIES (ARES_VERSION >= 0x012000 ? 5 : 3)
+
+struct dns_socket {
+    struct list node;
+    int fd;
+    struct loop_watch *watch; /* owned */
+};
+
+struct dns_channel {
+    struct list node; /* in dns_cares.channels */
+    struct dns_cares *dns;
+    ares_channel ares; /* owned */
+    bool asks_next;
+    struct list sockets;
+    struct list questions; /* in flight and without an answer */
+    size_t in_flight;
+};
+
+enum question_state {
+    QUESTION_OPEN,
+    QUESTION_FINISHED,   /* has its answer; the library may still work on it */
+    QUESTION_HANDED_OUT, /* only the library has it */
+};
+
+struct dns_question {
+    enum question_state state;
+    struct list node;            /* in its channel's questions, then in dns_cares.finished */
+    struct dns_channel *channel; /* NULL once the library has done with it */
+    enum dns_family family;
+    dns_answer_fn *answer; /* NULL: dropped */
+    void *arg;
+    struct dns_answer result;
+    char name[];
+};
+
+struct dns_cares {
+    struct loop *loop;
+    struct list channels;
+    struct dns_channel
+        *current; /* new questions go here; those that are neither of these two end */
+    /* Version 1.18 asks the next server after SERVFAIL or REFUSED, as it should, but when all have
+     * said so it tells the same as when none could be reached. Such a question is asked once more
+     * here, where the first server's word counts. With a single server the same as current. */
+    struct dns_channel *last_word;
+    size_t in_flight;
+    struct list finished; /* questions whose answer is not handed out yet */
+    struct task hand_out;
+    struct deadline tick;
+    uint64_t timeout_ms;
+    bool follows; /* resolv.conf */
+    struct watched_file file;
+    struct resolv_conf resolv_conf;
+};
+
+const char *dns_cares_version(void)
+{
+    return ares_version(NULL);
+}
+
+static int errno_of(int ares_status)
+{
+    switch (ares_status) {
+    case ARES_SUCCESS:
+        return 0;
+    case ARES_ENOMEM:
+        return -ENOMEM;
+    default:
+        return -EIO;
+    }
+}
+
+/* ------------------------------------------------------------------ sockets */
+
+static struct dns_socket *socket_find(struct dns_channel *channel, int fd)
+{
+    LIST_FOR_EACH (node, tmp, &channel->sockets) {
+        struct dns_socket *sock = LIST_ITEM(node, struct dns_socket, node);
+
+        if (sock->fd == fd) {
+            return sock;
+        }
+    }
+    return NULL;
+}
+
+static void socket_free(struct dns_socket *sock)
+{
+    list_remove(&sock->node);
+    loop_watch_free(sock->watch);
+    mem_free(sock);
+}
+
+static void on_ready(void *arg, int fd, unsigned what);
+
+static void socket_new(struct dns_channel *channel, int fd, unsigned what)
+{
+    struct dns_socket *sock = mem_zalloc(sizeof(*sock));
+
+    if (!sock) {
+        return;
+    }
+    if (loop_watch_new(channel->dns->loop, fd, what, on_ready, channel, &sock->watch) < 0) {
+        mem_free(sock);
+        return;
+    }
+    sock->fd = fd;
+    list_push_back(&channel->sockets, &sock->node);
+}
+
+/* The library tells what it waits for; neither: the descriptor is about to be closed. A socket that
+ * cannot be watched for want of memory ends in the question's timeout. */
+static void on_sock_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    struct dns_channel *channel = arg;
+    struct dns_socket *sock = socket_find(channel, fd);
+    unsigned what = (readable ? (unsigned)LOOP_READ : 0) | (writable ? (unsigned)LOOP_WRITE : 0);
+
+    if (what == 0) {
+        if (sock) {
+            socket_free(sock);
+        }
+    } else if (!sock) {
+        socket_new(channel, fd, what);
+    } else if (loop_watch_set(sock->watch, what) < 0) {
+        socket_free(sock);
+    }
+}
+
+/* ------------------------------------------------------------------ channels */
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+
+static void library_init(void)
+{
+    (void)ares_library_init(ARES_LIB_INIT_ALL);
+}
+
+/* The first wait of a try. Waits double each round over all servers, and the library shortens each
+ * by up to 7/16 at random; three rounds shall fill the time even so. */
+static int first_wait_ms(uint64_t timeout_ms, size_t server_count)
+{
+    uint64_t wait_ms = timeout_ms * 16 / 9 / (7 * server_count);
+
+    return (int)MIN(MAX(wait_ms, TRY_MIN_MS), 60000);
+}
+
+static int set_servers(ares_channel ares, const struct addr *servers, size_t count)
+{
+    struct ares_addr_port_node *nodes = mem_zalloc(count * sizeof(*nodes));
+    int r;
+
+    if (!nodes) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool is_ip6 = servers[i].kind == ADDR_IP6;
+
+        nodes[i].next = i + 1 < count ? &nodes[i + 1] : NULL;
+        nodes[i].family = is_ip6 ? AF_INET6 : AF_INET;
+        nodes[i].udp_port = nodes[i].tcp_port = servers[i].port ? servers[i].port : DNS_PORT;
+        memcpy(&nodes[i].addr, servers[i].bytes, is_ip6 ? 16 : 4);
+    }
+    r = errno_of(ares_set_servers_ports(ares, nodes));
+    mem_free(nodes);
+    return r;
+}
+
+/* Nothing is read from the system: servers are set by us, hosts and search lists are not the
+ * library's. */
+static int open_ares(struct dns_channel *channel, size_t server_count, bool asks_next)
+{
+    char lookups[] = "b";
+    char no_file[] = "/dev/null";
+    int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
+               ARES_OPT_DOMAINS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_EDNSPSZ | ARES_OPT_NOROTATE |
+               ARES_OPT_RESOLVCONF;
+    struct ares_options options = {
+        .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS |
+                 (asks_next ? 0 : ARES_FLAG_NOCHECKRESP),
+        .timeout = first_wait_ms(channel->dns->timeout_ms, server_count),
+        .tries = TRIES,
+        .lookups = lookups,
+        .sock_state_cb = on_sock_state,
+        .sock_state_cb_data = channel,
+        .ednspsz = EDNS_UDP_BYTES,
+        .resolvconf_path = no_file,
+    };
+
+#ifdef ARES_OPT_QUERY_CACHE
+    options.qcache_max_ttl = 0; /* the cache is ours, with our limits */
+    mask |= ARES_OPT_QUERY_CACHE;
+#endif
+#ifdef ARES_OPT_UDP_MAX_QUERIES
+    options.udp_max_queries = 100; /* then a new socket: a new port to guess */
+    mask |= ARES_OPT_UDP_MAX_QUERIES;
+#endif
+    return errno_of(ares_init_options(&channel->ares, &options, mask));
+}
+
+/* asks_next: after a server that failed or refused the next one is asked. */
+static int channel_new(struct dns_cares *dns, const struct addr *servers, size_t count,
+                       bool asks_next, struct dns_channel **ret)
+{
+    struct dns_channel *channel = mem_zalloc(sizeof(*channel));
+    int r;
+
+    if (!channel) {
+        return -ENOMEM;
+    }
+    channel->dns = dns;
+    channel->asks_next = asks_next;
+    list_init(&channel->sockets);
+    list_init(&channel->questions);
+    r = open_ares(channel, count, asks_next);
+    if (r < 0) {
+        mem_free(channel);
+        return r;
+    }
+    r = set_servers(channel->ares, servers, count);
+    if (r < 0) {
+        ares_destroy(channel->ares);
+        mem_free(channel);
+        return r;
+    }
+    list_push_back(&dns->channels, &channel->node);
+    *ret = channel;
+    return 0;
+}
+
+/* Questions still open end in on_answer with ARES_EDESTRUCTION. */
+static void channel_free(struct dns_channel *channel)
+{
+    ares_destroy(channel->ares);
+    while (!list_empty(&channel->sockets)) {
+        socket_free(LIST_FIRST(&channel->sockets, struct dns_socket, node));
+    }
+    list_remove(&channel->node);
+    mem_free(channel);
+}
+
+/* All or nothing. The channels that were in use until now are left to reap_channels. */
+static int use_servers(struct dns_cares *dns, const struct addr *servers, size_t count)
+{
+    struct dns_channel *current = NULL;
+    struct dns_channel *last_word = NULL;
+    int r = channel_new(dns, servers, count, count > 1, &current);
+
+    if (r < 0) {
+        return r;
+    }
+    last_word = current;
+    if (count > 1) {
+        r = channel_new(dns, servers, count, false, &last_word);
+    }
+    if (r < 0) {
+        channel_free(current);
+        return r;
+    }
+    dns->current = current;
+    dns->last_word = last_word;
+    return 0;
+}
+
+static void reap_channels(struct dns_cares *dns)
+{
+    LIST_FOR_EACH (node, tmp, &dns->channels) {
+        struct dns_channel *channel = LIST_ITEM(node, struct dns_channel, node);
+
+        if (channel != dns->current && channel != dns->last_word && channel->in_flight == 0) {
+            channel_free(channel);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ answers */
+
+static enum resolve_status status_of(int ares_status)
+{
+    switch (ares_status) {
+    case ARES_SUCCESS:
+        return RESOLVE_OK;
+    case ARES_ENODATA:
+        return RESOLVE_NODATA;
+    case ARES_ENOTFOUND:
+        return RESOLVE_NXDOMAIN;
+    case ARES_ETIMEOUT:
+        return RESOLVE_TIMEOUT;
+    case ARES_ESERVFAIL:
+    case ARES_EREFUSED:
+    case ARES_EFORMERR:
+    case ARES_ENOTIMP:
+    case ARES_EBADRESP:
+        return RESOLVE_SERVFAIL;
+    default:
+        return RESOLVE_ERROR;
+    }
+}
+
+static void take_ttl(struct dns_answer *answer, int ttl_s)
+{
+    uint64_t ttl_ms = (uint64_t)MAX(ttl_s, 0) * 1000;
+
+    answer->ttl_ms = answer->addr_count == 0 ? ttl_ms : MIN(answer->ttl_ms, ttl_ms);
+}
+
+static int parse_a(const unsigned char *reply, int len, struct dns_answer *ret)
+{
+    struct ares_addrttl items[RESOLVE_MAX_ADDRS];
+    int count = ARRAY_LEN(items);
+    int status = ares_parse_a_reply(reply, len, NULL, items, &count);
+
+    for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
+        struct addr *addr = &ret->addrs[ret->addr_count];
+
+        take_ttl(ret, items[i].ttl);
+        *addr = (struct addr){.kind = ADDR_IP4};
+        memcpy(addr->bytes, &items[i].ipaddr, 4);
+        ret->addr_count++;
+    }
+    return status;
+}
+
+static int parse_aaaa(const unsigned char *reply, int len, struct dns_answer *ret)
+{
+    struct ares_addr6ttl items[RESOLVE_MAX_ADDRS];
+    int count = ARRAY_LEN(items);
+    int status = ares_parse_aaaa_reply(reply, len, NULL, items, &count);
+
+    for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
+        struct addr *addr = &ret->addrs[ret->addr_count];
+
+        take_ttl(ret, items[i].ttl);
+        *addr = (struct addr){.kind = ADDR_IP6};
+        memcpy(addr->bytes, &items[i].ip6addr, 16);
+        ret->addr_count++;
+    }
+    return status;
+}
+
+static void on_answer(void *arg, int status, int timeouts, unsigned char *reply, int len);
+
+static void send_question(struct dns_question *question, struct dns_channel *channel)
+{
+    question->channel = channel;
+    channel->in_flight++;
+    list_push_back(&channel->questions, &question->node);
+    ares_query(channel->ares, question->name, ns_c_in,
+               question->family == DNS_A ? ns_t_a : ns_t_aaaa, on_answer, question);
+}
+
+static void finish(struct dns_question *question, struct dns_cares *dns, int status)
+{
+    struct dns_answer *result = &question->result;
+
+    result->status = status_of(status);
+    if (result->status == RESOLVE_OK && result->addr_count == 0) {
+        result->status = RESOLVE_NODATA;
+    }
+    question->state = QUESTION_FINISHED;
+    list_remove(&question->node);
+    list_push_back(&dns->finished, &question->node);
+    loop_defer(dns->loop, &dns->hand_out);
+}
+
+/* No server could be reached. The questions that share the socket fail too: the kernel tells of a
+ * closed port once, to whoever uses the socket next, and 1.18 lets the others wait for their
+ * timeouts. */
+static void finish_all(struct dns_channel *channel)
+{
+    while (!list_empty(&channel->questions)) {
+        finish(LIST_FIRST(&channel->questions, struct dns_question, node), channel->dns,
+               ARES_ECONNREFUSED);
+    }
+}
+
+static void unreachable(struct dns_channel *channel)
+{
+    struct dns_cares *dns = channel->dns;
+
+    finish_all(channel);
+    if (channel == dns->last_word) {
+        finish_all(dns->current);
+    }
+}
+
+/* An answer to an open question. */
+static void on_open_answer(struct dns_question *question, struct dns_channel *channel, int status,
+                           const unsigned char *reply, int len)
+{
+    struct dns_cares *dns = channel->dns;
+
+    if (status == ARES_ECONNREFUSED && channel->asks_next && question->answer) {
+        list_remove(&question->node);
+        send_question(question, dns->last_word);
+        return;
+    }
+    if (status == ARES_SUCCESS) {
+        status = question->family == DNS_A ? parse_a(reply, len, &question->result)
+                                           : parse_aaaa(reply, len, &question->result);
+    }
+    dns->in_flight--;
+    finish(question, dns, status);
+    if (status == ARES_ECONNREFUSED) {
+        unreachable(channel);
+    }
+}
+
+/* From inside the library: the answer is only written down. */
+static void on_answer(void *arg, int status, int timeouts, unsigned char *reply, int len)
+{
+    struct dns_question *question = arg;
+    struct dns_channel *channel = question->channel;
+
+    (void)timeouts;
+    channel->in_flight--;
+    question->channel = NULL;
+    if (question->state == QUESTION_OPEN && status != ARES_EDESTRUCTION) {
+        on_open_answer(question, channel, status, reply, len);
+        return;
+    }
+    channel->dns->in_flight--;
+    if (question->state != QUESTION_FINISHED) {
+        list_remove(&question->node);
+        mem_free(question);
+    }
+}
+
+static void arm_tick(struct dns_cares *dns)
+{
+    if (dns->in_flight > 0 && !deadline_armed(&dns->tick)) {
+        deadline_arm(&dns->tick, TICK_MS);
+    }
+}
+
+/* The question is gone, or the library's, before anybody hears of it. */
+static void hand_out(struct dns_question *question)
+{
+    struct dns_answer result = question->result;
+    dns_answer_fn *answer = question->answer;
+    void *arg = question->arg;
+
+    list_remove(&question->node);
+    if (question->channel) {
+        question->state = QUESTION_HANDED_OUT;
+    } else {
+        mem_free(question);
+    }
+    if (answer) {
+        answer(arg, &result);
+    }
+}
+
+/* Never on the library's stack, so that callbacks may ask and old channels may go. */
+static void hand_out_answers(struct dns_cares *dns)
+{
+    while (!list_empty(&dns->finished)) {
+        hand_out(LIST_FIRST(&dns->finished, struct dns_question, node));
+    }
+    reap_channels(dns);
+    arm_tick(dns);
+}
+
+static void on_hand_out(struct task *task)
+{
+    hand_out_answers(CONTAINER_OF(task, struct dns_cares, hand_out));
+}
+
+/* The channel may be gone on return. */
+static void on_ready(void *arg, int fd, unsigned what)
+{
+    struct dns_channel *channel = arg;
+    struct dns_cares *dns = channel->dns;
+
+    ares_process_fd(channel->ares, what & LOOP_READ ? fd : ARES_SOCKET_BAD,
+                    what & LOOP_WRITE ? fd : ARES_SOCKET_BAD);
+    hand_out_answers(dns);
+}
+
+static void on_tick(struct deadline *deadline)
+{
+    struct dns_cares *dns = CONTAINER_OF(deadline, struct dns_cares, tick);
+
+    LIST_FOR_EACH (node, tmp, &dns->channels) {
+        struct dns_channel *channel = LIST_ITEM(node, struct dns_channel, node);
+
+        ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    }
+    hand_out_answers(dns);
+}
+
+/* ------------------------------------------------------------------ resolv.conf */
+
+/* When the new servers cannot be used the old ones stay. */
+static void follow_resolv_conf(struct dns_cares *dns)
+{
+    struct resolv_conf conf;
+    int r;
+
+    if (!dns->follows || !watched_file_changed(&dns->file, loop_now_ms(dns->loop))) {
+        return;
+    }
+    r = resolv_conf_read(&dns->file, &conf);
+    if (r == 0 && resolv_conf_eq(&conf, &dns->resolv_conf)) {
+        return;
+    }
+    if (r == 0) {
+        r = use_servers(dns, conf.servers, conf.count);
+    }
+    if (r < 0) {
+        watched_file_failed(&dns->file);
+        log_event(LOG_DEBUG, "dns", "%s: errno %d, the old servers stay", dns->file.path, -r);
+        return;
+    }
+    log_event(LOG_DEBUG, "dns", "%s: %zu servers", dns->file.path, conf.count);
+    dns->resolv_conf = conf;
+    loop_defer(dns->loop, &dns->hand_out); /* reaps the old ones if they are idle */
+}
+
+static int first_channel(struct dns_cares *dns, const struct dns_cares_options *options)
+{
+    if (options->server_count > 0) {
+        return use_servers(dns, options->servers, options->server_count);
+    }
+    dns->follows = true;
+    watched_file_init(&dns->file, options->resolv_conf_path);
+    (void)watched_file_changed(&dns->file, loop_now_ms(dns->loop));
+    if (resolv_conf_read(&dns->file, &dns->resolv_conf) < 0) {
+        watched_file_failed(&dns->file);
+        resolv_conf_parse(STR(""), &dns->resolv_conf);
+    }
+    return use_servers(dns, dns->resolv_conf.servers, dns->resolv_conf.count);
+}
+
+/* ------------------------------------------------------------------ interface */
+
+int dns_cares_new(struct loop *loop, const struct dns_cares_options *options,
+                  struct dns_cares **ret)
+{
+    struct dns_cares *dns = mem_zalloc(sizeof(*dns));
+    int r;
+
+    if (!dns) {
+        return -ENOMEM;
+    }
+    (void)pthread_once(&library_once, library_init);
+    dns->loop = loop;
+    dns->timeout_ms = options->timeout_ms;
+    list_init(&dns->channels);
+    list_init(&dns->finished);
+    task_init(&dns->hand_out, on_hand_out);
+    deadline_init(&dns->tick, loop, on_tick);
+    r = first_channel(dns, options);
+    if (r < 0) {
+        mem_free(dns);
+        return r;
+    }
+    *ret = dns;
+    return 0;
+}
+
+void dns_cares_free(struct dns_cares *dns)
+{
+    if (!dns) {
+        return;
+    }
+    while (!list_empty(&dns->channels)) {
+        channel_free(LIST_FIRST(&dns->channels, struct dns_channel, node));
+    }
+    while (!list_empty(&dns->finished)) {
+        struct dns_question *question = LIST_FIRST(&dns->finished, struct dns_question, node);
+
+        list_remove(&question->node);
+        mem_free(question);
+    }
+    ASSERT(dns->in_flight == 0);
+    task_cancel(&dns->hand_out);
+    deadline_disarm(&dns->tick);
+    mem_free(dns);
+}
+
+int dns_cares_ask(struct dns_cares *dns, const char *name, enum dns_family family,
+                  dns_answer_fn *answer, void *arg, struct dns_question **ret)
+{
+    size_t size = strlen(name) + 1;
+    struct dns_question *question;
+
+    follow_resolv_conf(dns);
+    if (dns->in_flight >= DNS_MAX_IN_FLIGHT) {
+        return -ENOBUFS;
+    }
+    question = mem_zalloc(sizeof(*question) + size);
+    if (!question) {
+        return -ENOMEM;
+    }
+    list_init(&question->node);
+    question->family = family;
+    question->answer = answer;
+    question->arg = arg;
+    memcpy(question->name, name, size);
+    dns->in_flight++;
+    *ret = question; /* before the call: it may end the question at once, but never hands it out */
+    send_question(question, dns->current);
+    arm_tick(dns);
+    return 0;
+}
+
+void dns_question_drop(struct dns_question *question)
+{
+    question->answer = NULL;
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "server/crowd.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+#define KEY_BYTES 9
+
+struct member {
+    struct map_node node;
+    uint64_t count;
+    char key[KEY_BYTES];
+};
+
+struct crowd {
+    pthread_mutex_t lock;
+    struct map members; /* under lock */
+    uint64_t limit;
+};
+
+int crowd_new(uint64_t limit, struct crowd **ret)
+{
+    struct crowd *crowd = mem_zalloc(sizeof(*crowd));
+
+    if (!crowd || map_init(&crowd->members) != 0) {
+        mem_free(crowd);
+        return -ENOMEM;
+    }
+    (void)pthread_mutex_init(&crowd->lock, NULL);
+    crowd->limit = limit;
+    *ret = crowd;
+    return 0;
+}
+
+void crowd_free(struct crowd *crowd)
+{
+    struct map_node *node;
+
+    if (!crowd) {
+        return;
+    }
+    while ((node = map_any(&crowd->members)) != NULL) {
+        map_remove(&crowd->members, node);
+        mem_free(CONTAINER_OF(node, struct member, node));
+    }
+    map_deinit(&crowd->members);
+    (void)pthread_mutex_destroy(&crowd->lock);
+    mem_free(crowd);
+}
+
+static void make_key(const struct addr *client, char key[KEY_BYTES])
+{
+    memset(key, 0, KEY_BYTES);
+    key[0] = (char)client->kind;
+    if (client->kind == ADDR_UNIX) {
+        memcpy(key + 1, &client->uid, sizeof(client->uid));
+    } else {
+        memcpy(key + 1, client->bytes, client->kind == ADDR_IP4 ? 4 : 8);
+    }
+}
+
+static struct member *find(struct crowd *crowd, const char key[KEY_BYTES])
+{
+    struct map_node *node = map_find(&crowd->members, str_make(key, KEY_BYTES));
+
+    return node ? CONTAINER_OF(node, struct member, node) : NULL;
+}
+
+static struct member *find_or_add(struct crowd *crowd, const char key[KEY_BYTES])
+{
+    struct member *member = find(crowd, key);
+
+    if (member) {
+        return member;
+    }
+    member = mem_zalloc(sizeof(*member));
+    if (member) {
+        memcpy(member->key, key, KEY_BYTES);
+        member->node.key = str_make(member->key, KEY_BYTES);
+        map_add(&crowd->members, &member->node);
+    }
+    return member;
+}
+
+bool crowd_enter(struct crowd *crowd, const struct addr *client)
+{
+    char key[KEY_BYTES];
+    struct member *member;
+    bool within = true; /* without memory to count, nobody is refused */
+
+    make_key(client, key);
+    (void)pthread_mutex_lock(&crowd->lock);
+    member = find_or_add(crowd, key);
+    if (member) {
+        within = ++member->count <= crowd->limit;
+    }
+    (void)pthread_mutex_unlock(&crowd->lock);
+    return within;
+}
+
+void crowd_leave(struct crowd *crowd, const struct addr *client)
+{
+    char key[KEY_BYTES];
+    struct member *member;
+
+    make_key(client, key);
+    (void)pthread_mutex_lock(&crowd->lock);
+    member = find(crowd, key);
+    if (member && --member->count == 0) {
+        map_remove(&crowd->members, &member->node);
+        mem_free(member);
+    }
+    (void)pthread_mutex_unlock(&crowd->lock);
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "server/privileges.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int privileges_drop(const char *user, char *error, size_t cap)
+{
+    struct passwd *entry;
+
+    if (!user) {
+        return 0;
+    }
+    errno = 0;
+    entry = getpwnam(user);
+    if (!entry) {
+        (void)snprintf(error, cap, "server.user: there is no user %s", user);
+        return -ENOENT;
+    }
+    if (geteuid() == entry->pw_uid) {
+        return 0;
+    }
+    if (initgroups(entry->pw_name, entry->pw_gid) != 0 ||
+        setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) != 0 ||
+        setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) != 0) {
+        int r = -errno;
+
+        (void)snprintf(error, cap, "server.user: cannot become %s: %s", user, strerror(-r));
+        return r;
+    }
+    return 0;
+}

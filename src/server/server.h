@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The daemon: opens listeners, starts the workers, and waits for signals on
+ * the main thread until the drain is over.
+ */
+
+#include "base/attr.h"
+
+struct conf;
+struct conf_messages;
+
+/* Serves until TERM or INT. conf is taken; warnings are logged. Returns the exit code: 0, or 1 with a message
+ * (on stderr before the log is up). */
+int server_run(struct conf *conf, const struct conf_messages *warnings);

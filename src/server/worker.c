@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: MIT
+#include "server/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "io/listener.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "io/stream.h"
+#include "io/stream_tcp.h"
+#include "log/log.h"
+#include "policy/snapshot.h"
+#include "proxy/client_h1.h"
+#include "proxy/proxy.h"
+#include "resolve/resolver.h"
+#include "server/crowd.h"
+#include "server/sockets.h"
+
+/* A paused listener looks again by itself after this time, whatever anyone has promised. */
+#define PAUSE_MS 1000
+
+struct worker {
+    struct workshop *shop; /* borrowed */
+    size_t index;
+    pthread_t thread;
+    bool started;
+    struct io io;
+    struct resolver *resolver; /* owned */
+    struct proxy proxy;
+    struct listener **listeners; /* owned */
+    size_t listener_count;
+    bool paused;   /* some listener waits for room */
+    bool draining;
+    bool starved;  /* said so in the log */
+    struct deadline retry;
+    struct task settle; /* after a change: listen again, or end */
+    struct mailbox *mailbox; /* owned */
+    struct mail poke;        /* in flight while poked */
+    atomic_bool poked;
+    atomic_uint requests;
+};
+
+/* ------------------------------------------------------------------ room for clients */
+
+/* Asks the other workers for something. */
+static void poke_others(struct worker *w, unsigned requests)
+{
+    for (size_t i = 0; i < w->shop->worker_count; i++) {
+        if (w->shop->workers[i] && w->shop->workers[i] != w) {
+            worker_poke(w->shop->workers[i], requests);
+        }
+    }
+}
+
+/* Idle upstream connections go first, then the keep-alive client that has been idle longest. */
+static bool shed_one(struct worker *w)
+{
+    return pipe_pool_shrink(&w->io.pipes) > 0 || upstream_pool_shed(&w->proxy.pool) ||
+           proxy_shed_client(&w->proxy);
+}
+
+static bool relieve(void *arg)
+{
+    return shed_one(arg);
+}
+
+static void wake_paused(struct worker *w)
+{
+    if (atomic_load_explicit(&w->shop->paused, memory_order_relaxed) == 0) {
+        return;
+    }
+    if (w->paused) {
+        loop_defer(w->io.loop, &w->settle);
+    } else {
+        poke_others(w, WORKER_ROOM);
+    }
+}
+
+static void relieved(void *arg)
+{
+    wake_paused(arg);
+}
+
+static bool take_client_slot(struct worker *w)
+{
+    struct workshop *shop = w->shop;
+
+    for (;;) {
+        int64_t before = atomic_fetch_add_explicit(&shop->clients, 1, memory_order_relaxed);
+
+        if (before < shop->max_clients) {
+            return true;
+        }
+        atomic_fetch_sub_explicit(&shop->clients, 1, memory_order_relaxed);
+        if (!proxy_shed_client(&w->proxy)) {
+            return false;
+        }
+    }
+}
+
+static void give_client_slot(struct worker *w)
+{
+    int64_t before = atomic_fetch_sub_explicit(&w->shop->clients, 1, memory_order_relaxed);
+
+    if (before >= w->shop->max_clients) {
+        wake_paused(w);
+    }
+}
+
+static void pause_accepting(struct worker *w)
+{
+    if (!w->paused) {
+        w->paused = true;
+        atomic_fetch_add_explicit(&w->shop->paused, 1, memory_order_relaxed);
+        poke_others(w, WORKER_SHED);
+    }
+    deadline_arm(&w->retry, PAUSE_MS);
+}
+
+static void resume_accepting(struct worker *w)
+{
+    if (!w->paused) {
+        return;
+    }
+    w->paused = false;
+    atomic_fetch_sub_explicit(&w->shop->paused, 1, memory_order_relaxed);
+    deadline_disarm(&w->retry);
+    for (size_t i = 0; i < w->listener_count; i++) {
+        listener_resume(w->listeners[i]);
+    }
+}
+
+static void on_retry(struct deadline *deadline)
+{
+    resume_accepting(CONTAINER_OF(deadline, struct worker, retry));
+}
+
+static void end_if_empty(struct worker *w)
+{
+    if (w->draining && proxy_is_empty(&w->proxy)) {
+        loop_stop(w->io.loop);
+    }
+}
+
+static void on_settle(struct task *task)
+{
+    struct worker *w = CONTAINER_OF(task, struct worker, settle);
+
+    resume_accepting(w);
+    end_if_empty(w);
+}
+
+/* ------------------------------------------------------------------ accepting */
+
+static bool may_accept(void *arg)
+{
+    struct worker *w = arg;
+
+    if (!take_client_slot(w)) {
+        pause_accepting(w);
+        return false;
+    }
+    if (!io_fd_take(&w->io, 1)) {
+        give_client_slot(w);
+        pause_accepting(w);
+        return false;
+    }
+    return true;
+}
+
+static void on_unused(void *arg)
+{
+    struct worker *w = arg;
+
+    io_fd_give(&w->io, 1);
+    give_client_slot(w);
+}
+
+static void on_accepted(void *arg, struct listener *listener, int fd, const struct addr *peer)
+{
+    struct worker *w = arg;
+    const struct socket_set *set = listener_tag(listener);
+    bool within = !w->shop->crowd || crowd_enter(w->shop->crowd, peer);
+    struct stream *stream;
+
+    if (stream_tcp_new(&w->io, fd, peer, &stream) != 0) {
+        if (w->shop->crowd) {
+            crowd_leave(w->shop->crowd, peer);
+        }
+        give_client_slot(w);
+        return;
+    }
+    /* The request is normally there already: look before the loop would tell. */
+    stream->readable = true;
+    stream->writable = true;
+    client_h1_new(&w->proxy, stream, set->listener, !within);
+}
+
+static void on_starved(void *arg, int error)
+{
+    struct worker *w = arg;
+
+    if (!w->starved) {
+        w->starved = true;
+        log_event(LOG_WARNING, "listener", "cannot accept: %s; clients wait in the queue",
+                  error == -EMFILE || error == -ENFILE ? "out of descriptors" : "out of memory");
+    }
+    (void)shed_one(w);
+    pause_accepting(w);
+}
+
+static const struct listener_events listener_events = {
+    .may_accept = may_accept,
+    .accepted = on_accepted,
+    .unused = on_unused,
+    .starved = on_starved,
+};
+
+static void on_client_gone(void *arg, const struct addr *client)
+{
+    struct worker *w = arg;
+
+    if (w->shop->crowd) {
+        crowd_leave(w->shop->crowd, client);
+    }
+    give_client_slot(w);
+    if (w->draining) {
+        loop_defer(w->io.loop, &w->settle);
+    }
+}
+
+/* ------------------------------------------------------------------ the end */
+
+/* Clients in the queue are served one request; whoever is idle goes at once. */
+static void drain(struct worker *w)
+{
+    if (w->draining) {
+        return;
+    }
+    w->draining = true;
+    proxy_drain(&w->proxy);
+    resume_accepting(w);
+    for (size_t i = 0; i < w->listener_count; i++) {
+        listener_drain(w->listeners[i]);
+    }
+    w->listener_count = 0;
+    if (atomic_fetch_add(&w->shop->drained, 1) + 1 == w->shop->worker_count) {
+        sockets_stop(w->shop->sockets);
+    }
+}
+
+static void on_poke(void *arg, struct mail *mail)
+{
+    struct worker *w = arg;
+    unsigned requests;
+
+    (void)mail;
+    atomic_store(&w->poked, false);
+    requests = atomic_exchange(&w->requests, 0);
+    if (requests & WORKER_SHED) {
+        (void)shed_one(w);
+    }
+    if (requests & WORKER_ROOM) {
+        resume_accepting(w);
+    }
+    if (requests & (WORKER_DRAIN | WORKER_CUT)) {
+        drain(w);
+    }
+    if (requests & WORKER_CUT) {
+        proxy_cut(&w->proxy);
+    }
+    end_if_empty(w);
+}
+
+void worker_poke(struct worker *worker, unsigned requests)
+{
+    atomic_fetch_or(&worker->requests, requests);
+    if (!atomic_exchange(&worker->poked, true)) {
+        mailbox_send(worker->mailbox, &worker->poke);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+    char name[16];
+
+    (void)snprintf(name, sizeof(name), "viaduct-%zu", w->index % 1000);
+    (void)pthread_setname_np(pthread_self(), name);
+    if (loop_run(w->io.loop) != 0) {
+        log_event(LOG_ERROR, "worker", "polling failed: worker %zu stops", w->index);
+    }
+    w->shop->ended(w->shop->arg);
+    return NULL;
+}
+
+int worker_start(struct worker *worker)
+{
+    int r = pthread_create(&worker->thread, NULL, run, worker);
+
+    worker->started = r == 0;
+    return -r;
+}
+
+/* ------------------------------------------------------------------ building */
+
+static int build_resolver(struct worker *w, const struct conf *conf)
+{
+    const struct resolver_options options = {
+        .servers = conf->dns.servers,
+        .server_count = conf->dns.server_count,
+        .hosts_path = conf->dns.hosts_path,
+        .cache_entries = (size_t)conf->dns.cache_entries,
+        .max_ttl_ms = conf->dns.max_ttl_ms,
+        .negative_ttl_ms = conf->dns.negative_ttl_ms,
+        .want_ip4 = conf->dns.family != CONF_FAMILY_IP6,
+        .want_ip6 = conf->dns.family != CONF_FAMILY_IP4,
+        .timeout_ms = conf->timeouts.dns_ms,
+    };
+
+    return resolver_new(w->io.loop, &options, &w->resolver);
+}
+
+static int build_proxy(struct worker *w)
+{
+    const struct snapshot *snapshot = w->shop->snapshot;
+    const struct conf *conf = snapshot->conf;
+    const struct upstream_pool_options pool = {
+        .idle_per_host = (size_t)conf->pool.idle_per_host,
+        .idle_total = (size_t)conf->pool.idle_total,
+        .idle_ms = conf->pool.idle_ms,
+    };
+    struct proxy *proxy = &w->proxy;
+    int r;
+
+    *proxy = (struct proxy){
+        .io = &w->io,
+        .resolver = w->resolver,
+        .conf = conf,
+        .policy = snapshot->policy,
+        .via_name = w->shop->via_name,
+        .own_addresses = w->shop->sockets->own,
+        .own_address_count = w->shop->sockets->own_count,
+        .worker = (unsigned)w->index,
+        .client_gone = on_client_gone,
+        .arg = w,
+    };
+    list_init(&proxy->idle_clients);
+    list_init(&proxy->silent_clients);
+    list_init(&proxy->active_clients);
+    list_init(&proxy->tunnels);
+    r = access_log_init(&proxy->access, w->io.loop, w->shop->writer,
+                        (enum log_format)conf->log.access);
+    if (r != 0) {
+        return r;
+    }
+    proxy->origin = (struct origin_net_options){
+        .io = &w->io,
+        .pool = &proxy->pool,
+        .limits = {.head_bytes = (size_t)conf->limits.head_bytes,
+                   .target_bytes = (size_t)conf->limits.target_bytes,
+                   .fields = (size_t)conf->limits.fields},
+        .keepalive_ms = conf->server.tcp_keepalive_ms,
+    };
+    return upstream_pool_init(&proxy->pool, &w->io, &pool);
+}
+
+/* The worker's own socket of each set; those with one socket are shared by all. */
+static int build_listeners(struct worker *w)
+{
+    struct sockets *sockets = w->shop->sockets;
+
+    w->listeners = mem_zalloc((sockets->count + 1) * sizeof(struct listener *));
+    if (!w->listeners) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct socket_set *set = &sockets->sets[i];
+        bool own = set->fd_count == w->shop->worker_count && !set->inherited;
+        int r = listener_new(w->io.loop, set->fds[own ? w->index : 0], !own, &listener_events, w,
+                             set, &w->listeners[w->listener_count]);
+
+        if (r != 0) {
+            return r;
+        }
+        w->listener_count++;
+        if (own) {
+            set->fds[w->index] = -1;
+        }
+    }
+    return 0;
+}
+
+static int build(struct worker *w)
+{
+    int r = io_init(&w->io, &w->shop->buffers, &w->shop->fds);
+
+    if (r != 0) {
+        return r;
+    }
+    w->io.relieve = relieve;
+    w->io.relieved = relieved;
+    w->io.arg = w;
+    deadline_init(&w->retry, w->io.loop, on_retry);
+    task_init(&w->settle, on_settle);
+    r = mailbox_new(w->io.loop, on_poke, w, &w->mailbox);
+    if (r == 0) {
+        r = build_resolver(w, w->shop->snapshot->conf);
+    }
+    if (r == 0) {
+        r = build_proxy(w);
+    }
+    if (r == 0) {
+        r = build_listeners(w);
+    }
+    return r;
+}
+
+int worker_new(struct workshop *shop, size_t index, struct worker **ret)
+{
+    struct worker *w = mem_zalloc(sizeof(*w));
+
+    if (!w) {
+        return -ENOMEM;
+    }
+    w->shop = shop;
+    w->index = index;
+    /* What is half built is not taken apart: the start fails and the process ends. */
+    *ret = w;
+    return build(w);
+}
+
+void worker_join(struct worker *worker)
+{
+    if (worker->started) {
+        (void)pthread_join(worker->thread, NULL);
+    }
+    for (size_t i = 0; i < worker->listener_count; i++) {
+        listener_free(worker->listeners[i]);
+    }
+    mem_free((void *)worker->listeners);
+    upstream_pool_deinit(&worker->proxy.pool);
+    resolver_free(worker->resolver);
+    access_log_deinit(&worker->proxy.access);
+    mailbox_free(worker->mailbox);
+    io_deinit(&worker->io);
+    mem_free(worker);
+}

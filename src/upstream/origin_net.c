@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: MIT
+#include "upstream/origin_net.h"
+
+#include <errno.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "http/h1_write.h"
+#include "io/io.h"
+#include "io/outq.h"
+#include "io/stream.h"
+#include "upstream/dial.h"
+#include "upstream/upstream_conn.h"
+#include "upstream/upstream_pool.h"
+
+/* How long ago a pooled connection may have served at the most, for a request that may not be sent twice. */
+#define FRESH_MS 1000
+
+static void drive(struct origin_net *o);
+
+static void set_state(struct origin_net *o, enum origin_net_state state)
+{
+    static const bool allowed[4][4] = {
+        [ORIGIN_NET_NEW] = {[ORIGIN_NET_DIALLING] = true,
+                            [ORIGIN_NET_BUSY] = true,
+                            [ORIGIN_NET_DONE] = true},
+        [ORIGIN_NET_DIALLING] = {[ORIGIN_NET_BUSY] = true, [ORIGIN_NET_DONE] = true},
+        [ORIGIN_NET_BUSY] = {[ORIGIN_NET_NEW] = true, [ORIGIN_NET_DONE] = true},
+    };
+
+    ASSERT(allowed[o->state][state]);
+    o->state = state;
+}
+
+/* ------------------------------------------------------------------ the end of it */
+
+static void fail(struct origin_net *o, enum origin_failure failure, int error, const char *text)
+{
+    struct upstream_conn *conn = o->conn;
+
+    o->conn = NULL;
+    set_state(o, ORIGIN_NET_DONE);
+    task_cancel(&o->step);
+    upstream_conn_close(conn, false);
+    o->events->failed(o->arg, failure, error, text);
+}
+
+static void cancel(void *origin)
+{
+    struct origin_net *o = origin;
+
+    if (o->state == ORIGIN_NET_DONE) {
+        return;
+    }
+    set_state(o, ORIGIN_NET_DONE);
+    task_cancel(&o->step);
+    dial_cancel(o->dial);
+    o->dial = NULL;
+    /* A request that is broken off must not look complete; without its last bytes it never does. */
+    upstream_conn_close(o->conn, false);
+    o->conn = NULL;
+}
+
+/* A pooled connection may have been closed by the origin just before: the same request goes out once more, if
+ * nothing can have come of the first (RFC 9110 9.2.2). */
+static bool may_send_again(const struct origin_net *o)
+{
+    return o->conn->reused && !o->response_begun && !o->body_begun && o->request->is_idempotent &&
+           !h1_parser_started(o->conn->parser);
+}
+
+/* ------------------------------------------------------------------ getting a connection */
+
+static void on_conn_ready(void *owner)
+{
+    drive(owner);
+}
+
+static void begin(struct origin_net *o, struct upstream_conn *conn)
+{
+    o->conn = conn;
+    set_state(o, ORIGIN_NET_BUSY);
+    upstream_conn_own(conn, o, on_conn_ready);
+    h1_parser_begin_response(conn->parser, &o->options->limits, o->arena, o->response,
+                             o->request->method);
+    outq_add(&conn->out, o->head);
+    o->events->connected(o->arg, &conn->peer, conn->reused);
+}
+
+static void on_dialled(void *arg, struct stream *stream)
+{
+    struct origin_net *o = arg;
+    struct upstream_conn *conn;
+
+    o->dial = NULL;
+    if (upstream_conn_new(o->options->io, stream, &conn) != 0) {
+        fail(o, ORIGIN_NO_MEMORY, 0, NULL);
+        return;
+    }
+    begin(o, conn);
+    io_flush(o->options->io);
+}
+
+static void on_dial_failed(void *arg, int error, const struct addr *at)
+{
+    struct origin_net *o = arg;
+
+    (void)at;
+    o->dial = NULL;
+    fail(o, ORIGIN_CONNECT, error, NULL);
+}
+
+static const struct dial_events dial_events = {
+    .connected = on_dialled,
+    .failed = on_dial_failed,
+};
+
+static void begin_dial(struct origin_net *o)
+{
+    if (dial_new(o->options->io, o->options->keepalive_ms, &dial_events, o, &o->dial) != 0) {
+        fail(o, ORIGIN_NO_MEMORY, 0, NULL);
+        return;
+    }
+    set_state(o, ORIGIN_NET_DIALLING);
+    for (size_t i = 0; i < o->addr_count; i++) {
+        dial_offer(o->dial, &o->addrs[i]);
+    }
+    if (o->offers_ended) {
+        dial_offer_end(o->dial);
+    }
+}
+
+static bool is_replayable(const struct request *request)
+{
+    return request->is_idempotent &&
+           (request->framing.kind == BODY_NONE ||
+            (request->framing.kind == BODY_LENGTH && request->framing.length == 0));
+}
+
+static struct upstream_conn *lease(struct origin_net *o, const struct addr *addrs, size_t count)
+{
+    bool replayable = is_replayable(o->request);
+
+    if (o->no_pool) {
+        return NULL;
+    }
+    return upstream_pool_lease(o->options->pool, o->key, addrs, count,
+                               replayable ? UINT64_MAX : FRESH_MS, !replayable);
+}
+
+static void offer(void *origin, const struct addr *addr)
+{
+    struct origin_net *o = origin;
+    struct upstream_conn *conn;
+
+    if (o->addr_count == ORIGIN_NET_ADDRS) {
+        return;
+    }
+    o->addrs[o->addr_count++] = *addr;
+    if (o->state != ORIGIN_NET_NEW && o->state != ORIGIN_NET_DIALLING) {
+        return;
+    }
+    conn = lease(o, addr, 1);
+    if (conn) {
+        dial_cancel(o->dial);
+        o->dial = NULL;
+        begin(o, conn);
+    } else if (o->state == ORIGIN_NET_NEW) {
+        begin_dial(o);
+    } else {
+        dial_offer(o->dial, addr);
+    }
+}
+
+static void offer_end(void *origin)
+{
+    struct origin_net *o = origin;
+
+    o->offers_ended = true;
+    if (o->dial) {
+        dial_offer_end(o->dial);
+    }
+}
+
+static void send_again(struct origin_net *o)
+{
+    upstream_conn_close(o->conn, false);
+    o->conn = NULL;
+    o->no_pool = true;
+    set_state(o, ORIGIN_NET_NEW);
+    begin_dial(o);
+}
+
+/* ------------------------------------------------------------------ the request */
+
+static void send_body(void *origin, struct str data)
+{
+    struct origin_net *o = origin;
+    struct outq *out = &o->conn->out;
+
+    o->body_begun = true;
+    if (o->request->framing.kind == BODY_CHUNKED) {
+        char size[H1_CHUNK_HEAD_MAX];
+
+        outq_add_copy(out, str_make(size, h1_write_chunk_head(size, data.len)));
+        outq_add(out, data);
+        outq_add(out, STR("\r\n"));
+    } else {
+        outq_add(out, data);
+    }
+}
+
+static void end_body(void *origin, struct field_list *trailers)
+{
+    struct origin_net *o = origin;
+
+    o->request_ended = true;
+    if (o->request->framing.kind == BODY_CHUNKED) {
+        struct str last = h1_write_last_chunk(o->arena, trailers);
+
+        if (!last.ptr) {
+            fail(o, ORIGIN_NO_MEMORY, 0, NULL);
+            return;
+        }
+        o->body_begun = true;
+        outq_add(&o->conn->out, last);
+    }
+}
+
+static bool is_blocked(void *origin)
+{
+    struct origin_net *o = origin;
+
+    return o->conn && outq_blocked(&o->conn->out);
+}
+
+/* ------------------------------------------------------------------ the response */
+
+/* Keep-Alive: timeout=N: closed a second earlier, so that our request does not cross the origin's FIN. */
+static void note_keep_alive(struct origin_net *o)
+{
+    struct str rest = field_value(&o->response->fields, FIELD_KEEP_ALIVE);
+    struct str element;
+    uint64_t seconds;
+
+    while (field_next_element(&rest, &element)) {
+        if (str_istarts(element, STR("timeout=")) &&
+            str_parse_u64(str_from(element, 8), UINT32_MAX, &seconds)) {
+            o->conn->idle_limit_ms = seconds > 0 ? (seconds - 1) * 1000 : 0;
+        }
+    }
+}
+
+static void on_head(struct origin_net *o, struct str rest)
+{
+    if (o->response->status == 101) {
+        o->surplus = rest;
+        o->events->head(o->arg, o->response);
+        return;
+    }
+    if (response_is_interim(o->response)) {
+        o->events->interim(o->arg, o->response);
+        return;
+    }
+    o->response_begun = true;
+    note_keep_alive(o);
+    o->events->head(o->arg, o->response);
+}
+
+static void on_end(struct origin_net *o, bool surplus)
+{
+    struct upstream_conn *conn = o->conn;
+
+    if (response_is_interim(o->response)) {
+        h1_parser_begin_response(conn->parser, &o->options->limits, o->arena, o->response,
+                                 o->request->method);
+        return;
+    }
+    if (surplus || !o->response->keep_alive || !o->request_ended || !outq_empty(&conn->out) ||
+        conn->out.error != 0) {
+        conn->poisoned = true;
+    }
+    o->conn = NULL;
+    set_state(o, ORIGIN_NET_DONE);
+    task_cancel(&o->step);
+    o->events->end(o->arg, h1_parser_trailers(conn->parser));
+    upstream_pool_give(o->options->pool, o->key, conn);
+}
+
+static void on_parse_error(struct origin_net *o)
+{
+    enum h1_error error = h1_parser_error(o->conn->parser);
+    const char *text = h1_parser_error_text(o->conn->parser);
+
+    if (error == H1_E_NO_MEMORY) {
+        fail(o, ORIGIN_NO_MEMORY, 0, text);
+    } else if (o->response_begun) {
+        fail(o, error == H1_E_TRUNCATED ? ORIGIN_TRUNCATION : ORIGIN_BAD_BODY, 0, text);
+    } else if (error == H1_E_TRUNCATED) {
+        fail(o, ORIGIN_CLOSED, 0, text);
+    } else if (error == H1_E_HEAD_TOO_LARGE) {
+        fail(o, ORIGIN_HEAD_TOO_LARGE, 0, text);
+    } else {
+        fail(o, ORIGIN_MALFORMED, 0, text);
+    }
+}
+
+/* Takes what was read. Events may cancel the origin: then nothing of it may be touched. */
+static void consume(struct origin_net *o, struct str data)
+{
+    enum h1_event event;
+
+    do {
+        struct str body;
+        size_t taken = 0;
+
+        event = h1_parser_next(o->conn->parser, data.ptr, data.len, &taken, &body);
+        data = str_from(data, taken);
+        switch (event) {
+        case H1_HEAD:
+            on_head(o, data);
+            break;
+        case H1_BODY:
+            o->events->body(o->arg, body);
+            break;
+        case H1_END:
+            on_end(o, data.len > 0);
+            break;
+        case H1_ERROR:
+            on_parse_error(o);
+            break;
+        case H1_MORE:
+            break;
+        }
+    } while (event != H1_MORE && o->state == ORIGIN_NET_BUSY);
+}
+
+/* The origin ended its side (error 0) or the connection broke. */
+static void on_eof(struct origin_net *o, int error)
+{
+    if (may_send_again(o)) {
+        send_again(o);
+        return;
+    }
+    if (o->response_begun && o->response->framing.kind == BODY_UNTIL_CLOSE && error != 0) {
+        fail(o, ORIGIN_TRUNCATION, error, "the connection was reset before the response ended");
+        return;
+    }
+    switch (h1_parser_eof(o->conn->parser)) {
+    case H1_END:
+        on_end(o, false);
+        break;
+    case H1_MORE:
+        fail(o, ORIGIN_CLOSED, error, NULL);
+        break;
+    case H1_ERROR:
+    case H1_HEAD:
+    case H1_BODY:
+        on_parse_error(o);
+        break;
+    }
+}
+
+static void read_once(struct origin_net *o)
+{
+    struct stream *stream = o->conn->stream;
+    char *scratch = io_scratch(o->options->io);
+    ssize_t n = stream_read(stream, scratch, IO_SCRATCH_BYTES);
+
+    if (n == -EAGAIN) {
+        return;
+    }
+    o->events->moved(o->arg);
+    if (n <= 0) {
+        on_eof(o, (int)n);
+        return;
+    }
+    consume(o, str_make(scratch, (size_t)n));
+}
+
+static void write_more(struct origin_net *o)
+{
+    struct outq *out = &o->conn->out;
+    bool was_blocked = outq_blocked(out);
+    uint64_t before = out->written_bytes;
+
+    outq_flush(out);
+    if (out->written_bytes != before) {
+        o->events->moved(o->arg);
+    }
+    if (out->error != 0) {
+        /* The origin may have answered before it broke off: read that, or the error. */
+        o->conn->stream->readable = true;
+    } else if (was_blocked && !outq_blocked(out)) {
+        o->events->drained(o->arg);
+    }
+}
+
+/* One read a turn of a body that does not end, then others have theirs. */
+static void drive(struct origin_net *o)
+{
+    if (o->state != ORIGIN_NET_BUSY) {
+        return;
+    }
+    write_more(o);
+    if (o->state == ORIGIN_NET_BUSY && o->conn->stream->readable) {
+        o->paused = !o->events->wants_more(o->arg);
+        if (!o->paused) {
+            read_once(o);
+        }
+    }
+    io_flush(o->options->io);
+    if (o->state == ORIGIN_NET_BUSY && !o->paused && o->conn->stream->readable) {
+        loop_defer(o->options->io->loop, &o->step);
+    }
+}
+
+static void on_step(struct task *task)
+{
+    drive(CONTAINER_OF(task, struct origin_net, step));
+}
+
+static void resume_reading(void *origin)
+{
+    struct origin_net *o = origin;
+
+    if (o->paused) {
+        o->paused = false;
+        if (o->state == ORIGIN_NET_BUSY && o->conn->stream->readable) {
+            loop_defer(o->options->io->loop, &o->step);
+        }
+    }
+}
+
+static struct stream *take_stream(void *origin, struct str *ret_surplus)
+{
+    struct origin_net *o = origin;
+    struct upstream_conn *conn = o->conn;
+
+    ASSERT(o->state == ORIGIN_NET_BUSY);
+    o->conn = NULL;
+    set_state(o, ORIGIN_NET_DONE);
+    task_cancel(&o->step);
+    *ret_surplus = o->surplus;
+    return upstream_conn_take_stream(conn);
+}
+
+const struct origin_ops origin_net_ops = {
+    .offer = offer,
+    .offer_end = offer_end,
+    .send_body = send_body,
+    .end_body = end_body,
+    .is_blocked = is_blocked,
+    .resume = resume_reading,
+    .take_stream = take_stream,
+    .cancel = cancel,
+};
+
+int origin_net_start(struct origin_net *origin, const struct origin_net_options *options,
+                     struct arena *arena, const struct request *request,
+                     struct response *response, const struct origin_events *events, void *arg)
+{
+    char key_bytes[HOST_NAME_MAX_BYTES + 16];
+    struct text key = TEXT_OVER(key_bytes);
+
+    host_put(&key, &request->target.host);
+    text_char(&key, ':');
+    text_u64(&key, request->target.port);
+    *origin = (struct origin_net){
+        .options = options,
+        .events = events,
+        .arg = arg,
+        .arena = arena,
+        .request = request,
+        .response = response,
+        .key = arena_copy(arena, text_str(&key)),
+        .head = h1_write_request(arena, request),
+        .state = ORIGIN_NET_NEW,
+        .request_ended = false,
+    };
+    task_init(&origin->step, on_step);
+    return origin->key.ptr && origin->head.ptr ? 0 : -ENOMEM;
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The idle upstream connections of one worker, shared by all its clients.
+ * Most recently used first. It is asked only after policy has judged the
+ * addresses: a lease needs the connection's peer to be among those allowed.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/attr.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/str.h"
+
+struct io;
+struct upstream_conn;
+
+struct upstream_pool_options {
+    size_t idle_per_host;
+    size_t idle_total;
+    uint64_t idle_ms; /* 0: nothing is kept */
+};
+
+struct upstream_pool {
+    struct io *io; /* borrowed */
+    struct upstream_pool_options options;
+    struct map by_key;
+    struct list by_age; /* longest idle first */
+    size_t count;
+};
+
+MUST_USE int upstream_pool_init(struct upstream_pool *pool, struct io *io,
+                                const struct upstream_pool_options *options);
+/* Closes all idle connections. */
+void upstream_pool_deinit(struct upstream_pool *pool);
+
+/* A BUSY connection (owned by the caller) with this key whose peer is one of addrs, last used at most
+ * max_age_ms ago, or NULL. careful: look at the socket first, for a request that may not be sent twice. */
+MUST_USE struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str key,
+                                                   const struct addr *addrs, size_t addr_count,
+                                                   uint64_t max_age_ms, bool careful);
+/* Takes a BUSY connection whose exchange is over; closes it when it may not or need not be kept. */
+void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstream_conn *conn);
+/* For upstream_conn.c: the connection leaves the idle ones. */
+void upstream_pool_forget(struct upstream_conn *conn);
+/* Closes the connection idle longest; false when there is none. */
+bool upstream_pool_shed(struct upstream_pool *pool);

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""Names: what is asked, how often, what is kept, and what a client is told when there is no answer."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+import wire
+from dns_server import NXDOMAIN, REFUSED, SERVFAIL, DnsServer, Reply
+from wire import SLOWNESS
+
+LOOK_AGAIN = 1.2  # seconds after which a changed file must have been seen
+
+
+@pytest.fixture
+def dns():
+    with DnsServer() as server:
+        yield server
+
+
+def start(lab, dns, *options, **how):
+    """A daemon with one worker, because each worker has a cache of its own. Its patience keeps a slow
+    answer from being asked for twice."""
+    options = [f"dns.servers={dns.address}", "server.workers=1", *options]
+    if not any(option.startswith("timeouts.dns=") for option in options):
+        options.append("timeouts.dns=30s")
+    return lab.fresh(*options, **how)
+
+
+def get(lab, proxy, host, port, path="/"):
+    return lab.client(proxy).get(f"http://{host}:{port}{path}")
+
+
+def resolves(lab, proxy, host, port):
+    """A request that must succeed; its log line."""
+    target = f"http://{host}:{port}/{time.monotonic_ns()}"
+    assert lab.client(proxy).get(target).status == 200
+    return proxy.wait_request(target)
+
+
+# --- What is asked ------------------------------------------------------------------------------------
+
+
+def test_both_families_are_asked_once(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"])
+    line = resolves(lab, start(lab, dns), "www.test", origin.port)
+    assert line["upstream"] == f"127.0.0.1:{origin.port}"
+    assert sorted(query.type for query in dns.queries) == ["A", "AAAA"]
+    assert all(query.udp_size >= 1200 for query in dns.queries), "EDNS is on"
+
+
+@pytest.mark.parametrize("family, kind, address", [("ipv4", "A", "127.0.0.1"), ("ipv6", "AAAA", "::1")])
+def test_family_asks_for_that_one_only(lab, dns, family, kind, address):
+    origin = lab.origin(host=address)
+    dns.add("www.test", a=["127.0.0.1"], aaaa=["::1"])
+    resolves(lab, start(lab, dns, f"dns.family={family}"), "www.test", origin.port)
+    assert [query.type for query in dns.queries] == [kind]
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_hundred_requests_for_a_slow_name_are_one_pair_of_queries(lab, dns, method):
+    origin = lab.origin()
+    slow = {"a": Reply(["127.0.0.1"], delay=0.5), "aaaa": Reply([], delay=0.5)}
+    dns.add("slow.test", **slow)
+    proxy = start(lab, dns)
+    clients = [lab.client(proxy) for _ in range(100)]
+    authority = f"slow.test:{origin.port}"
+    for client in clients:
+        client.request(method, authority if method == "CONNECT" else f"http://{authority}/")
+    assert [client.read_response(to=method).status for client in clients] == [200] * 100
+    assert (dns.count("slow.test", "A"), dns.count("slow.test", "AAAA")) == (1, 1)
+
+
+def test_case_and_trailing_dot_make_no_other_name(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"])
+    proxy = start(lab, dns)
+    for name in ("www.test", "WWW.Test", "www.test."):
+        resolves(lab, proxy, name, origin.port)
+    assert dns.count("www.test", "A") == 1
+
+
+def test_no_search_domain_is_ever_tried(lab, dns):
+    proxy = start(lab, dns, env={"LOCALDOMAIN": "corp.test", "RES_OPTIONS": "ndots:5"})
+    for name in ("intranet", "a.b.intranet"):
+        assert get(lab, proxy, name, 80).status == 502
+    assert {query.name for query in dns.queries} == {"intranet", "a.b.intranet"}
+
+
+def test_literals_are_never_asked_for(lab, dns):
+    origin = lab.origin()
+    proxy = start(lab, dns)
+    for host in ("127.0.0.1", "127.1", "0x7f.1", "2130706433"):
+        resolves(lab, proxy, host, origin.port)
+    assert not dns.queries
+
+
+def test_localhost_is_loopback_whatever_dns_and_hosts_say(lab, dns, tmp_path):
+    origin = lab.origin()
+    hosts = tmp_path / "hosts"
+    hosts.write_text("192.0.2.1 localhost app.localhost\n")
+    dns.add("localhost", a=["192.0.2.1"])
+    proxy = start(lab, dns, f"dns.hosts={hosts}")
+    for host in ("localhost", "LocalHost", "localhost.", "app.localhost"):
+        assert resolves(lab, proxy, host, origin.port)["upstream"] == f"127.0.0.1:{origin.port}"
+    assert not dns.queries
+
+
+# --- What is kept -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ttl, options", [(1, []), (3600, ["dns.max_ttl=1s"])])
+def test_answer_is_kept_for_its_ttl(lab, dns, ttl, options):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"], aaaa=[], ttl=ttl)
+    proxy = start(lab, dns, *options)
+    asked = time.monotonic()
+    while time.monotonic() < asked + 0.5:
+        resolves(lab, proxy, "www.test", origin.port)
+    assert dns.count("www.test", "A") == 1
+    time.sleep(1.1)
+    resolves(lab, proxy, "www.test", origin.port)
+    assert dns.count("www.test", "A") == 2
+
+
+def test_zero_ttl_is_not_kept(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"], ttl=0)
+    proxy = start(lab, dns)
+    for count in (1, 2, 3):
+        resolves(lab, proxy, "www.test", origin.port)
+        assert dns.count("www.test", "A") == count
+
+
+def test_cache_can_be_off(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"])
+    proxy = start(lab, dns, "dns.cache_entries=0")
+    resolves(lab, proxy, "www.test", origin.port)
+    resolves(lab, proxy, "www.test", origin.port)
+    assert dns.count("www.test", "A") == 2
+
+
+def test_failure_is_kept_briefly(lab, dns):
+    origin = lab.origin()
+    proxy = start(lab, dns, "dns.negative_ttl=1s")
+    for _ in range(3):
+        assert get(lab, proxy, "later.test", origin.port).status == 502
+    assert dns.count("later.test", "A") == 1
+    dns.add("later.test", a=["127.0.0.1"])
+    time.sleep(1.1)
+    resolves(lab, proxy, "later.test", origin.port)
+
+
+def test_answer_nobody_waits_for_any_more_is_kept(lab, dns):
+    origin = lab.origin()
+    dns.add("slow.test", a=Reply(["127.0.0.1"], delay=0.4), aaaa=Reply([], delay=0.4))
+    proxy = start(lab, dns)
+    client = lab.client(proxy)
+    client.request("GET", f"http://slow.test:{origin.port}/gone")
+    dns.wait_asked(2, "slow.test")
+    client.close()
+    proxy.wait_request(f"http://slow.test:{origin.port}/gone", end="client-closed")
+    resolves(lab, proxy, "slow.test", origin.port)
+    assert dns.count("slow.test", "A") == 1
+
+
+# --- Shapes of answers --------------------------------------------------------------------------------
+
+
+def test_truncated_answer_is_asked_for_by_tcp(lab, dns):
+    origin = lab.origin()
+    dns.add("big.test", a=Reply(["127.0.0.1"], truncate=True))
+    resolves(lab, start(lab, dns), "big.test", origin.port)
+    assert dns.count("big.test", "A", "udp") == 1
+    assert dns.count("big.test", "A", "tcp") == 1
+
+
+def test_more_addresses_than_anyone_needs(lab, dns):
+    origin = lab.origin()
+    dns.add("many.test", a=["127.0.0.1"] + [f"127.1.{i // 250}.{i % 250 + 1}" for i in range(1500)])
+    assert resolves(lab, start(lab, dns), "many.test", origin.port)["upstream"] == f"127.0.0.1:{origin.port}"
+    assert dns.count("many.test", "A", "tcp") == 1
+
+
+def test_cname_chain_is_followed_and_its_least_ttl_counts(lab, dns):
+    origin = lab.origin()
+    chain = [("b.test", 60), ("c.test", 1), ("d.test", 60)]
+    dns.add("a.test", a=Reply(["127.0.0.1"], 60, cnames=chain), aaaa=Reply([], cnames=chain))
+    proxy = start(lab, dns)
+    resolves(lab, proxy, "a.test", origin.port)
+    time.sleep(1.2)
+    resolves(lab, proxy, "a.test", origin.port)
+    assert dns.count("a.test", "A") == 2
+    assert {query.name for query in dns.queries} == {"a.test"}
+
+
+@pytest.mark.parametrize("reply", [Reply(["127.0.0.1"], wrong_id=True), Reply(["127.0.0.1"], wrong_question=True)])
+def test_answer_to_another_question_is_no_answer(lab, dns, reply):
+    dns.add("forged.test", a=reply, aaaa=Reply(drop=True))
+    proxy = start(lab, dns, "timeouts.dns=500ms")
+    assert get(lab, proxy, "forged.test", 80).status in (502, 504)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x81\x80", b"\x81\x80\0\1\0\1\0\0\0\0" + b"\xc0\x0c" * 50, bytes(600)])
+def test_garbage_harms_nobody_else(lab, dns, raw):
+    origin = lab.origin()
+    dns.add("garbage.test", Reply(raw=raw))
+    dns.add("www.test", a=["127.0.0.1"])
+    proxy = start(lab, dns, "timeouts.dns=500ms")
+    assert get(lab, proxy, "garbage.test", 80).status in (502, 504)
+    resolves(lab, proxy, "www.test", origin.port)
+
+
+# --- Failures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("a, aaaa, status, error, end", [
+    (Reply(rcode=NXDOMAIN), Reply(rcode=NXDOMAIN), 502, 'error=dns_error; rcode="NXDOMAIN"', "error:dns-nxdomain"),
+    ([], [], 502, "error=dns_error", "error:dns-nodata"),
+    (Reply(rcode=SERVFAIL), Reply(rcode=SERVFAIL), 502, "error=dns_error", "error:dns-failed"),
+    (Reply(rcode=REFUSED), Reply(rcode=REFUSED), 502, "error=dns_error", "error:dns-failed"),
+    (Reply(drop=True), Reply(drop=True), 504, "error=dns_timeout", "timeout:dns"),
+    ([], Reply(rcode=SERVFAIL), 502, "error=dns_error", "error:dns-failed"),
+    (Reply(drop=True), [], 504, "error=dns_timeout", "timeout:dns"),
+    (Reply(rcode=NXDOMAIN), Reply(drop=True), 502, 'error=dns_error; rcode="NXDOMAIN"', "error:dns-nxdomain"),
+])
+def test_failure_says_what_failed(lab, dns, a, aaaa, status, error, end):
+    dns.add("x.test", a=a, aaaa=aaaa)
+    proxy = start(lab, dns, "timeouts.dns=600ms")
+    begun = time.monotonic()
+    response = get(lab, proxy, "x.test", 80)
+    assert response.status == status
+    assert error in response.get("Proxy-Status")
+    line = proxy.wait_request("http://x.test:80/")
+    assert (line["status"], line["end"], line["upstream"]) == (str(status), end, "-")
+    assert time.monotonic() - begun < 3 * SLOWNESS
+
+
+def test_one_silent_family_does_not_hold_up_the_other(lab, dns):
+    origin = lab.origin()
+    dns.add("half.test", a=["127.0.0.1"], aaaa=Reply(drop=True))
+    begun = time.monotonic()
+    resolves(lab, start(lab, dns, "timeouts.dns=20s"), "half.test", origin.port)
+    assert time.monotonic() - begun < 10 * SLOWNESS
+
+
+def test_server_that_is_gone_and_comes_back(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"])
+    proxy = start(lab, dns, "dns.negative_ttl=1s", "timeouts.dns=5s")
+    dns.stop()
+    assert get(lab, proxy, "www.test", origin.port).status in (502, 504)
+    dns.start()
+    time.sleep(1.1)
+    resolves(lab, proxy, "www.test", origin.port)
+
+
+def test_server_that_is_silent_does_not_eat_the_time(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=["127.0.0.1"])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        proxy = lab.fresh(f"dns.servers=127.0.0.1:{silent.getsockname()[1]},{dns.address}")
+        resolves(lab, proxy, "www.test", origin.port)
+
+
+def test_server_on_ipv6(lab):
+    origin = lab.origin()
+    with DnsServer("::1") as dns:
+        dns.add("www.test", a=["127.0.0.1"])
+        resolves(lab, start(lab, dns), "www.test", origin.port)
+        assert dns.queries
+
+
+# --- The hosts file -----------------------------------------------------------------------------------
+
+
+def test_hosts_file_wins_and_is_read_again(lab, dns, tmp_path):
+    origin = lab.origin(host="127.0.0.1")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.9 www.test # the first of them refuses\n127.0.0.1 other.test WWW.test\n")
+    dns.add("www.test", a=["192.0.2.1"])
+    proxy = start(lab, dns, f"dns.hosts={hosts}")
+    assert resolves(lab, proxy, "www.test", origin.port)["upstream"] == f"127.0.0.1:{origin.port}"
+    assert resolves(lab, proxy, "other.test", origin.port)
+    assert not dns.queries
+
+    hosts.write_text("127.0.0.1 new.test\n")
+    dns.add("www.test", a=["127.0.0.1"])
+    time.sleep(LOOK_AGAIN)
+    resolves(lab, proxy, "new.test", origin.port)
+    assert not dns.queries
+    resolves(lab, proxy, "www.test", origin.port)
+    assert dns.count("www.test", "A") == 1
+
+    hosts.unlink()
+    time.sleep(LOOK_AGAIN)
+    assert get(lab, proxy, "new.test", origin.port).status == 502
+
+
+# --- The race -----------------------------------------------------------------------------------------
+
+
+class BothFamilies:
+    """A port where 127.0.0.1 answers "four" and ::1 answers "six"."""
+
+    def __init__(self, lab):
+        for _ in range(50):
+            self.four = lab.origin(wire.response_bytes(body=b"four"))
+            self.six = socket.socket(socket.AF_INET6)
+            try:
+                self.six.bind(("::1", self.four.port))
+                break
+            except OSError:
+                self.six.close()
+        self.port = self.four.port
+        self.six.listen(64)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                sock, _ = self.six.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(sock,), daemon=True).start()
+
+    @staticmethod
+    def _answer(sock):
+        with sock:
+            peer = wire.Peer(sock)
+            wire.answer_all(peer, wire.response_bytes(body=b"six"))
+
+    def close(self):
+        self.six.shutdown(socket.SHUT_RDWR)
+        self.six.close()
+
+
+@pytest.fixture
+def both(lab):
+    origins = BothFamilies(lab)
+    yield origins
+    origins.close()
+
+
+def test_ipv6_goes_first_when_both_are_there(lab, dns, both):
+    dns.add("www.test", a=["127.0.0.1"], aaaa=["::1"])
+    assert get(lab, start(lab, dns), "www.test", both.port).body == b"six"
+
+
+def test_aaaa_does_not_wait_for_a(lab, dns, both):
+    dns.add("www.test", a=Reply(["127.0.0.1"], delay=3), aaaa=["::1"])
+    begun = time.monotonic()
+    assert get(lab, start(lab, dns), "www.test", both.port).body == b"six"
+    assert time.monotonic() - begun < 2.5 * SLOWNESS
+
+
+def test_a_waits_a_moment_for_aaaa(lab, dns, both):
+    dns.add("www.test", a=["127.0.0.1"], aaaa=Reply(["::1"], delay=0.015))
+    assert get(lab, start(lab, dns), "www.test", both.port).body == b"six"
+
+
+def test_a_does_not_wait_long_for_aaaa(lab, dns, both):
+    dns.add("www.test", a=["127.0.0.1"], aaaa=Reply(["::1"], delay=3))
+    proxy = start(lab, dns)
+    assert get(lab, proxy, "www.test", both.port, "/first").body == b"four"
+    line = proxy.wait_request(f"http://www.test:{both.port}/first")
+    assert 50 <= int(line["dns_ms"]) < 2500 * SLOWNESS
+
+
+def test_address_that_comes_late_is_dialled_when_the_first_fails(lab, dns):
+    origin = lab.origin()
+    dns.add("www.test", a=Reply(["127.0.0.1"], delay=0.3), aaaa=["::1"])
+    line = resolves(lab, start(lab, dns), "www.test", origin.port)
+    assert line["upstream"] == f"127.0.0.1:{origin.port}"

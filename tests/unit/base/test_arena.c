@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include <criterion/criterion.h>
+#include <stdalign.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+static struct arena_pool pool;
+static struct arena arena;
+
+static void set_up(void)
+{
+    arena_pool_init(&pool, 2);
+    arena_init(&arena, &pool);
+}
+
+static void tear_down(void)
+{
+    arena_reset(&arena);
+    arena_pool_deinit(&pool);
+}
+
+TestSuite(arena, .init = set_up, .fini = tear_down);
+
+Test(arena, hands_out_aligned_memory_that_does_not_overlap)
+{
+    char *bytes = arena_alloc_bytes(&arena, 3);
+    char *aligned = arena_alloc(&arena, 100);
+    char *big = arena_alloc(&arena, 100000);
+
+    cr_assert(bytes && aligned && big);
+    cr_expect_eq((uintptr_t)aligned % alignof(max_align_t), 0);
+    memset(bytes, 'a', 3);
+    memset(aligned, 'b', 100);
+    memset(big, 'c', 100000);
+    cr_expect_eq(memcmp(bytes, "aaa", 3), 0);
+    cr_expect_eq(aligned[99], 'b');
+    cr_expect_eq(arena.total_bytes, 100103);
+}
+
+Test(arena, reset_gives_chunks_to_the_pool_up_to_its_bound)
+{
+    for (int i = 0; i < 5; i++) {
+        cr_assert(arena_alloc_bytes(&arena, ARENA_CHUNK_BYTES / 2 + 1));
+    }
+    arena_reset(&arena);
+    cr_expect_eq(pool.free_count, 2);
+    cr_expect_eq(arena.total_bytes, 0);
+    cr_assert(arena_alloc_bytes(&arena, 1));
+    cr_expect_eq(pool.free_count, 1);
+}
+
+Test(arena, large_chunks_are_not_kept)
+{
+    cr_assert(arena_alloc_bytes(&arena, 10 * ARENA_CHUNK_BYTES));
+    arena_reset(&arena);
+    cr_expect_eq(pool.free_count, 0);
+}
+
+Test(arena, copy_of_nothing_is_not_out_of_memory)
+{
+    struct str copy = arena_copy(&arena, str_make(NULL, 0));
+
+    cr_expect_not_null(copy.ptr);
+    cr_expect_eq(copy.len, 0);
+}
+
+Test(arena, impossible_sizes_fail)
+{
+    struct str s = {0};
+
+    cr_expect_null(arena_alloc(&arena, SIZE_MAX));
+    cr_expect_eq(arena_append(&arena, &s, NULL, 0), 0);
+}
+
+Test(arena, append_grows_in_place_or_moves)
+{
+    struct str s = {0};
+    const char *first;
+
+    cr_assert_eq(arena_append(&arena, &s, "ab", 2), 0);
+    first = s.ptr;
+    cr_assert_eq(arena_append(&arena, &s, "cd", 2), 0);
+    cr_expect_eq(s.ptr, first, "newest: in place");
+    cr_assert(arena_alloc_bytes(&arena, 1));
+    cr_assert_eq(arena_append(&arena, &s, "ef", 2), 0);
+    cr_expect_neq(s.ptr, first, "no longer newest: moved");
+    cr_expect(str_eq(s, STR("abcdef")));
+}
+
+Test(arena, append_crosses_chunks)
+{
+    struct str s = {0};
+
+    for (int i = 0; i < 3 * ARENA_CHUNK_BYTES; i++) {
+        char c = (char)('a' + i % 26);
+
+        cr_assert_eq(arena_append(&arena, &s, &c, 1), 0);
+    }
+    cr_assert_eq(s.len, 3 * ARENA_CHUNK_BYTES);
+    for (size_t i = 0; i < s.len; i++) {
+        cr_assert_eq(s.ptr[i], (char)('a' + i % 26));
+    }
+}

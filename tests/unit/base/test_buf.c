@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+static struct buf_budget budget;
+static struct buf_pool pool;
+static struct buf buf;
+
+static void set_up(void)
+{
+    budget.max_bytes = (uint64_t)1 << 20;
+    atomic_store(&budget.used_bytes, 0);
+    buf_pool_init(&pool, &budget);
+    buf = (struct buf){0};
+}
+
+static void tear_down(void)
+{
+    buf_release(&buf, &pool);
+    buf_pool_deinit(&pool);
+    cr_expect_eq(atomic_load(&budget.used_bytes), 0, "all was given back");
+}
+
+TestSuite(buf, .init = set_up, .fini = tear_down);
+
+static void append(const char *text)
+{
+    cr_assert_eq(buf_append(&buf, &pool, text, strlen(text)), 0);
+}
+
+Test(buf, holds_memory_only_while_it_holds_bytes)
+{
+    append("hello");
+    cr_expect(str_eq(buf_str(&buf), STR("hello")));
+    buf_consume(&buf, &pool, 2);
+    cr_expect(str_eq(buf_str(&buf), STR("llo")));
+    cr_expect_not_null(buf.data);
+    buf_consume(&buf, &pool, 3);
+    cr_expect_null(buf.data);
+    cr_expect_eq(buf_len(&buf), 0);
+}
+
+Test(buf, keeps_bytes_as_it_moves_and_grows)
+{
+    static char want[100000];
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(want); i++) {
+        want[i] = (char)(i * 31);
+    }
+    for (size_t step = 1; len + step <= sizeof(want); len += step, step = step * 2 + 1) {
+        cr_assert_eq(buf_append(&buf, &pool, want + len, step), 0);
+    }
+    cr_assert_eq(buf_len(&buf), len);
+    cr_expect_eq(memcmp(buf_str(&buf).ptr, want, len), 0);
+}
+
+Test(buf, front_room_is_used_before_growing)
+{
+    cr_assert_eq(buf_reserve(&buf, &pool, 4096), 0);
+    cr_assert_eq(buf.cap, 4096);
+    buf.end = 4096;
+    memset(buf.data, 'x', 4096);
+    buf_consume(&buf, &pool, 4000);
+    cr_assert_eq(buf_reserve(&buf, &pool, 4000), 0);
+    cr_expect_eq(buf.cap, 4096);
+    cr_expect_eq(buf_len(&buf), 96);
+    cr_expect_eq(buf_str(&buf).ptr[95], 'x');
+}
+
+Test(buf, budget_is_kept)
+{
+    struct buf other = {0};
+
+    budget.max_bytes = 8192;
+    append("a");
+    cr_expect_eq(buf_append(&other, &pool, "b", 1), 0);
+    cr_expect_eq(buf_reserve(&buf, &pool, 5000), -ENOBUFS);
+    cr_expect(str_eq(buf_str(&buf), STR("a")), "nothing is lost");
+    cr_expect_eq(atomic_load(&budget.used_bytes), 8192);
+    buf_release(&other, &pool);
+}
+
+Test(buf, impossible_sizes_fail)
+{
+    append("a");
+    cr_expect_neq(buf_reserve(&buf, &pool, SIZE_MAX), 0);
+    cr_expect_neq(buf_reserve(&buf, &pool, SIZE_MAX - 1), 0);
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include <criterion/criterion.h>
+
+#include "base/attr.h"
+#include "conf/args.h"
+
+static struct args args;
+static char error[256];
+
+static int parse(int argc, const char *const *words)
+{
+    char *argv[16];
+
+    for (int i = 0; i < argc; i++) {
+        argv[i] = (char *)(size_t)words[i];
+    }
+    argv[argc] = NULL;
+    return args_parse(argc, argv, &args, error, sizeof(error));
+}
+
+#define PARSE(...)                                                                                 \
+    parse((int)ARRAY_LEN(((const char *[]){"viaduct", __VA_ARGS__})),                              \
+          (const char *[]){"viaduct", __VA_ARGS__})
+
+Test(args, serves_without_a_command_word)
+{
+    cr_assert_eq(parse(1, (const char *[]){"viaduct"}), 0);
+    cr_assert_eq(args.command, ARGS_SERVE);
+    cr_assert_null(args.conf_path);
+    cr_assert_eq(args.override_count, 0);
+    args_deinit(&args);
+}
+
+Test(args, takes_options_before_and_after_the_command)
+{
+    cr_assert_eq(PARSE("-o", "a.b=1", "check", "-c", "x.ini", "-oc.d=2"), 0);
+    cr_assert_eq(args.command, ARGS_CHECK);
+    cr_assert_str_eq(args.conf_path, "x.ini");
+    cr_assert_eq(args.override_count, 2);
+    cr_assert_str_eq(args.overrides[0], "a.b=1");
+    cr_assert_str_eq(args.overrides[1], "c.d=2");
+    args_deinit(&args);
+}
+
+Test(args, takes_an_option_that_looks_like_one_as_the_value_of_c)
+{
+    cr_assert_eq(PARSE("-c", "-o"), 0);
+    cr_assert_str_eq(args.conf_path, "-o");
+    args_deinit(&args);
+}
+
+Test(args, knows_the_commands)
+{
+    cr_assert_eq(PARSE("serve"), 0);
+    cr_assert_eq(args.command, ARGS_SERVE);
+    args_deinit(&args);
+    cr_assert_eq(PARSE("--show-secrets", "config"), 0);
+    cr_assert_eq(args.command, ARGS_CONFIG);
+    cr_assert(args.show_secrets);
+    args_deinit(&args);
+    cr_assert_eq(PARSE("--", "config"), 0);
+    cr_assert_eq(args.command, ARGS_CONFIG);
+    args_deinit(&args);
+}
+
+Test(args, lets_help_and_version_win_over_what_follows)
+{
+    cr_assert_eq(PARSE("check", "-h", "--nonsense"), 0);
+    cr_assert_eq(args.command, ARGS_HELP);
+    args_deinit(&args);
+    cr_assert_eq(PARSE("--version"), 0);
+    cr_assert_eq(args.command, ARGS_VERSION);
+    args_deinit(&args);
+}
+
+Test(args, refuses_wrong_usage_with_a_line)
+{
+    cr_assert_eq(PARSE("frobnicate"), ARGS_WRONG);
+    cr_assert_str_eq(error, "unknown command 'frobnicate' (there are serve, check and config; "
+                            "a file is named with -c FILE)");
+    cr_assert_eq(PARSE("explain"), ARGS_WRONG);
+    cr_assert_eq(PARSE("check", "config"), ARGS_WRONG);
+    cr_assert_eq(PARSE("-x"), ARGS_WRONG);
+    cr_assert_str_eq(error, "unknown option '-x' (see viaduct --help)");
+    cr_assert_eq(PARSE("-"), ARGS_WRONG);
+    cr_assert_eq(PARSE(""), ARGS_WRONG);
+    cr_assert_eq(PARSE("check", "-c"), ARGS_WRONG);
+    cr_assert_str_eq(error, "-c wants a file");
+    cr_assert_eq(PARSE("-o"), ARGS_WRONG);
+    cr_assert_eq(PARSE("-c", "a", "-c", "b"), ARGS_WRONG);
+    cr_assert_eq(PARSE("check", "--show-secrets"), ARGS_WRONG);
+}
