@@ -622,11 +622,9 @@ static enum h1_event step(struct h1_parser *parser, const char *data, size_t len
     case STATE_ENDED:
         return H1_END;
     case STATE_FAILED:
-        return H1_ERROR;
     case STATE_UNUSED:
         break;
     }
-    ASSERT(!"a parser without a message");
     return H1_ERROR;
 }
 
@@ -636,6 +634,7 @@ enum h1_event h1_parser_next(struct h1_parser *parser, const char *data, size_t 
     enum h1_event event;
     size_t total = 0;
 
+    ASSERT(parser->state != STATE_UNUSED);
     *ret_body = str_make(NULL, 0);
     do {
         size_t taken = 0;

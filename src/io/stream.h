@@ -25,7 +25,7 @@ struct stream_ops {
     int (*shut_write)(struct stream *stream);
     void (*close)(struct stream *stream, bool reset);
     int (*splice_fd)(struct stream *stream);
-    int (*connect_error)(struct stream *stream);
+    int (*error)(struct stream *stream);
     bool (*is_quiet)(struct stream *stream);
     void (*relax)(struct stream *stream);
 };
@@ -81,13 +81,15 @@ static inline int stream_splice_fd(struct stream *stream)
     return stream->ops->splice_fd(stream);
 }
 
-/* The outcome of a connection attempt, once writable: 0 or negative errno. */
-static inline int stream_connect_error(struct stream *stream)
+/* What the socket has met and nobody has been told yet: 0 or negative errno. The outcome of a connection attempt,
+ * once writable. */
+static inline int stream_error(struct stream *stream)
 {
-    return stream->ops->connect_error(stream);
+    return stream->ops->error(stream);
 }
 
-/* Looks, without taking anything, whether an idle stream is still open with nothing to read. */
+/* Looks, without taking anything, whether an idle stream is still open with nothing to read; then readable is
+ * clear. */
 static inline bool stream_is_quiet(struct stream *stream)
 {
     return stream->ops->is_quiet(stream);

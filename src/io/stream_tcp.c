@@ -144,7 +144,7 @@ static int tcp_splice_fd(struct stream *stream)
     return tcp_of(stream)->fd;
 }
 
-static int tcp_connect_error(struct stream *stream)
+static int tcp_error(struct stream *stream)
 {
     int error = 0;
     socklen_t len = sizeof(error);
@@ -158,9 +158,12 @@ static int tcp_connect_error(struct stream *stream)
 static bool tcp_is_quiet(struct stream *stream)
 {
     char byte;
-    ssize_t n = recv(tcp_of(stream)->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-    return n < 0 && errno == EAGAIN;
+    if (recv(tcp_of(stream)->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) {
+        return false;
+    }
+    stream->readable = false;
+    return true;
 }
 
 static void tcp_relax(struct stream *stream)
@@ -174,7 +177,7 @@ static const struct stream_ops tcp_ops = {
     .shut_write = tcp_shut_write,
     .close = tcp_close,
     .splice_fd = tcp_splice_fd,
-    .connect_error = tcp_connect_error,
+    .error = tcp_error,
     .is_quiet = tcp_is_quiet,
     .relax = tcp_relax,
 };

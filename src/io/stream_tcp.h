@@ -19,7 +19,7 @@ struct stream;
 MUST_USE int stream_tcp_new(struct io *io, int fd, const struct addr *peer, struct stream **ret);
 
 /* Starts connecting to a TCP address. 0 and *ret, whose writable bit comes up when the attempt has ended
- * (ask stream_connect_error); -EMFILE when the descriptor budget is spent; negative errno of
+ * (ask stream_error); -EMFILE when the descriptor budget is spent; negative errno of
  * socket(2) or connect(2). keepalive_ms as server.tcp_keepalive. */
 MUST_USE int stream_tcp_connect(struct io *io, const struct addr *to, uint64_t keepalive_ms,
                                 struct stream **ret);

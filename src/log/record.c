@@ -23,8 +23,7 @@ static bool is_opening(const struct log_record *record)
     return strcmp(record->event, "tunnel") == 0;
 }
 
-/* --- logfmt and JSON: one list of fields, two ways to put each -----------------------------------
- */
+/* --- logfmt and JSON: one list of fields, two ways to put each --- */
 
 struct line {
     struct text text;

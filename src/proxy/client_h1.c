@@ -531,7 +531,14 @@ void client_drive(struct client *c)
 
 static void on_stream_ready(struct stream *stream)
 {
-    client_drive(stream->owner);
+    struct client *c = stream->owner;
+
+    /* Behind its FIN only an error can still come: the client was not waiting, it is gone. */
+    if (c->state == CLIENT_ACTIVE && c->input_ended && stream_error(stream) != 0) {
+        client_end(c, "client-closed", true);
+        return;
+    }
+    client_drive(c);
 }
 
 static void on_task(struct task *task)

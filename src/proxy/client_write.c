@@ -87,6 +87,9 @@ static void op_send_body(void *downstream, struct str data)
 {
     struct client *c = downstream;
 
+    if (data.len == 0) {
+        return; /* an empty chunk would be the last one */
+    }
     if (c->framing == BODY_CHUNKED) {
         char size[H1_CHUNK_HEAD_MAX];
 

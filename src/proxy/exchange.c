@@ -13,6 +13,10 @@
 #include "proxy/exchange_private.h"
 #include "upstream/dial.h"
 
+/* How long a response may stand still towards a client that has ended its own direction and reads: one that is
+ * gone looks the same until something is written to it. */
+#define HALF_CLOSED_MS 1000
+
 static void on_timer(struct deadline *deadline);
 static void on_whole(struct deadline *deadline);
 
@@ -146,6 +150,12 @@ static bool awaits_response(struct exchange *x)
            !origin_net_ops.is_blocked(&x->origin);
 }
 
+/* A response that stands still, and a client of which nothing shows that it is still there. */
+static bool may_be_abandoned(const struct exchange *x)
+{
+    return x->client_half_closed && x->final_head_sent && !x->down->is_blocked(x->downstream);
+}
+
 void exchange_rearm(struct exchange *x)
 {
     const struct conf *conf = x->proxy->conf;
@@ -157,7 +167,9 @@ void exchange_rearm(struct exchange *x)
         }
         break;
     case EXCHANGE_FORWARD:
-        if (!awaits_response(x)) {
+        if (may_be_abandoned(x)) {
+            arm(x, TIMER_ABANDONED, HALF_CLOSED_MS);
+        } else if (!awaits_response(x)) {
             arm(x, TIMER_IDLE, conf->timeouts.idle_ms);
         } else if (x->timer_kind != TIMER_RESPONSE) {
             arm(x, TIMER_RESPONSE, conf->timeouts.response_ms);
@@ -201,6 +213,9 @@ static void on_timer(struct deadline *deadline)
         } else {
             exchange_reply(x, REPLY_IDLE_TIMEOUT, NULL);
         }
+        break;
+    case TIMER_ABANDONED:
+        exchange_abort(x, "client-closed");
         break;
     case TIMER_NONE:
         break;
@@ -350,8 +365,10 @@ static void on_connected(void *arg, const struct addr *peer, bool reused)
 
 static void send_head(struct exchange *x, struct response *response)
 {
-    if (x->down->send_head(x->downstream, response, DOWNSTREAM_FORWARDED) != 0) {
-        exchange_abort(x, "error:no-memory");
+    int r = x->down->send_head(x->downstream, response, DOWNSTREAM_FORWARDED);
+
+    if (r != 0) {
+        exchange_abort(x, r == -E2BIG ? "error:bad-response" : "error:no-memory");
     }
 }
 
@@ -491,11 +508,13 @@ void exchange_drained(struct exchange *x)
 
 /* A client that has ended its direction may wait for its answer, or be gone. Writing tells: to one that is gone
  * the next segment brings a reset. An interim response may come at any time and means nothing more than
- * that we are here (RFC 9110 15.2). */
+ * that we are here (RFC 9110 15.2); inside a response only its silence is left to judge by. */
 void exchange_client_half_closed(struct exchange *x)
 {
     struct response probe = {.status = 100, .reason = STR("Continue"), .minor_version = 1};
 
+    x->client_half_closed = true;
+    exchange_moved(x);
     if (x->final_head_sent || x->request.minor_version == 0 || x->state == EXCHANGE_REPLY) {
         return;
     }

@@ -20,7 +20,7 @@ struct dial;
 struct log_record;
 
 /* What the one timer of an exchange is armed for. */
-enum exchange_timer { TIMER_NONE, TIMER_CONNECT, TIMER_RESPONSE, TIMER_IDLE };
+enum exchange_timer { TIMER_NONE, TIMER_CONNECT, TIMER_RESPONSE, TIMER_IDLE, TIMER_ABANDONED };
 
 /* An address that policy allowed, and by which rule. */
 struct allowed {
@@ -44,6 +44,8 @@ struct exchange {
     struct response response;
     bool head_read;       /* the request can be shown */
     bool final_head_sent; /* an answer can no longer be replaced by another */
+
+    bool client_half_closed; /* it has ended its direction after the request */
 
     struct resolve_query *query;
     struct allowed allowed[EXCHANGE_MAX_ALLOWED];

@@ -12,8 +12,6 @@
 #include "proxy/tunnel.h"
 #include "upstream/dial.h"
 
-static void start_way(struct exchange *x);
-
 /* ------------------------------------------------------------------ tunnels */
 
 static uint32_t since(const struct exchange *x, uint64_t from_ms)
@@ -127,9 +125,14 @@ static int begin_way(struct exchange *x)
 
 static void start_way(struct exchange *x)
 {
+    int r;
+
     exchange_set_state(x, EXCHANGE_CONNECT);
     x->connect_ms = loop_now_ms(x->proxy->io->loop);
-    if (begin_way(x) != 0) {
+    r = begin_way(x);
+    if (r == -E2BIG) {
+        exchange_reply(x, REPLY_MALFORMED, "Connection names too many fields");
+    } else if (r != 0) {
         exchange_reply(x, REPLY_NO_MEMORY, NULL);
     }
 }

@@ -24,10 +24,11 @@
 #define DNS_PORT 53
 #define EDNS_UDP_BYTES 1232 /* no fragments (DNS flag day 2020) */
 #define TICK_MS 50 /* how often the library may look at its clock while questions are open */
-#define TRY_MIN_MS 50
-/* 1.32 and later start from a server's usual latency instead of the given timeout, and so need more
- * tries to fill the same time. */
-#define TRIES (ARES_VERSION >= 0x012000 ? 5 : 3)
+#define FIRST_WAIT_MIN_MS 50
+#define FIRST_WAIT_MAX_MS 1500
+/* 1.32 and later start from a server's usual latency instead of the given wait, and so need more
+ * rounds to fill the same time. */
+#define MORE_ROUNDS (ARES_VERSION >= 0x012000 ? 2 : 0)
 
 struct dns_socket {
     struct list node;
@@ -164,13 +165,24 @@ static void library_init(void)
     (void)ares_library_init(ARES_LIB_INIT_ALL);
 }
 
-/* The first wait of a try. Waits double each round over all servers, and the library shortens each
- * by up to 7/16 at random; three rounds shall fill the time even so. */
-static int first_wait_ms(uint64_t timeout_ms, size_t server_count)
+struct tries {
+    int first_wait_ms;
+    int rounds; /* over all servers */
+};
+
+/* Waits double each round, and the library shortens each by up to 7/16 at random: what it tries
+ * shall fill the time even so, in three rounds, or in more when the first wait would be too long
+ * for one lost packet. */
+static struct tries plan_tries(uint64_t timeout_ms, size_t server_count)
 {
     uint64_t wait_ms = timeout_ms * 16 / 9 / (7 * server_count);
+    int rounds = 3;
 
-    return (int)MIN(MAX(wait_ms, TRY_MIN_MS), 60000);
+    wait_ms = MIN(MAX(wait_ms, FIRST_WAIT_MIN_MS), FIRST_WAIT_MAX_MS);
+    while (rounds < 12 && server_count * wait_ms * ((1U << rounds) - 1) * 9 / 16 < timeout_ms) {
+        rounds++;
+    }
+    return (struct tries){.first_wait_ms = (int)wait_ms, .rounds = rounds + MORE_ROUNDS};
 }
 
 static int set_servers(ares_channel ares, const struct addr *servers, size_t count)
@@ -198,6 +210,7 @@ static int set_servers(ares_channel ares, const struct addr *servers, size_t cou
  * library's. */
 static int open_ares(struct dns_channel *channel, size_t server_count, bool asks_next)
 {
+    struct tries tries = plan_tries(channel->dns->timeout_ms, server_count);
     char lookups[] = "b";
     char no_file[] = "/dev/null";
     int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
@@ -206,8 +219,8 @@ static int open_ares(struct dns_channel *channel, size_t server_count, bool asks
     struct ares_options options = {
         .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS |
                  (asks_next ? 0 : ARES_FLAG_NOCHECKRESP),
-        .timeout = first_wait_ms(channel->dns->timeout_ms, server_count),
-        .tries = TRIES,
+        .timeout = tries.first_wait_ms,
+        .tries = tries.rounds,
         .lookups = lookups,
         .sock_state_cb = on_sock_state,
         .sock_state_cb_data = channel,

@@ -44,6 +44,7 @@ struct server {
     atomic_size_t running;
     char via_name[300];
     int signal_fd;
+    struct loop_watch *signals; /* owned */
     struct deadline delay; /* server.drain_delay */
     struct deadline grace; /* server.grace */
 };
@@ -144,7 +145,6 @@ static void on_signal_fd(void *arg, int fd, unsigned what)
 static int watch_signals(struct server *s)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct loop_watch *watch;
     sigset_t set;
 
     (void)sigemptyset(&set);
@@ -158,8 +158,7 @@ static int watch_signals(struct server *s)
     if (s->signal_fd < 0) {
         return -errno;
     }
-    /* Lives as long as the loop. */
-    return loop_watch_new(s->loop, s->signal_fd, LOOP_READ, on_signal_fd, s, &watch);
+    return loop_watch_new(s->loop, s->signal_fd, LOOP_READ, on_signal_fd, s, &s->signals);
 }
 
 /* ------------------------------------------------------------------ start */
@@ -240,6 +239,7 @@ static int start_log(struct server *s)
     const struct log_writer_options options = {
         .path = conf->log.path,
         .buffer_bytes = (size_t)conf->log.buffer_bytes,
+        .json = conf->log.access == LOG_FORMAT_JSON,
     };
     char message[MESSAGE_MAX];
     int r = log_writer_new(&options, &s->writer);
@@ -371,6 +371,7 @@ static void stop(struct server *s)
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
     mailbox_free(s->mailbox);
+    loop_watch_free(s->signals);
     (void)close(s->signal_fd);
     loop_free(s->loop);
     snapshot_unref(s->snapshot);
@@ -383,6 +384,8 @@ int server_run(struct conf *conf, const struct conf_messages *warnings)
 
     s->snapshot = snapshot_new(conf, 1);
     if (!s->snapshot) {
+        conf_free(conf);
+        mem_free(s);
         (void)fail("out of memory");
         return 1;
     }

@@ -133,7 +133,7 @@ static void on_attempt_ready(struct stream *stream)
     if (!stream->writable) {
         return;
     }
-    error = stream_connect_error(stream);
+    error = stream_error(stream);
     if (error != 0) {
         attempt_failed(attempt, error);
         loop_defer(dial->io->loop, &dial->step);

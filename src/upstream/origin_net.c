@@ -198,6 +198,9 @@ static void send_body(void *origin, struct str data)
     struct origin_net *o = origin;
     struct outq *out = &o->conn->out;
 
+    if (data.len == 0) {
+        return; /* an empty chunk would be the last one */
+    }
     o->body_begun = true;
     if (o->request->framing.kind == BODY_CHUNKED) {
         char size[H1_CHUNK_HEAD_MAX];

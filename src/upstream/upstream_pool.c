@@ -122,7 +122,9 @@ void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstr
     if (conn->idle_limit_ms < idle_ms) {
         idle_ms = round_idle_ms(conn->idle_limit_ms);
     }
-    if (conn->poisoned || idle_ms == 0 || pool->options.idle_per_host == 0 ||
+    /* The origin's FIN may have come with the last bytes: no further edge would tell. */
+    if (conn->poisoned || (conn->stream->readable && !stream_is_quiet(conn->stream)) ||
+        idle_ms == 0 || pool->options.idle_per_host == 0 ||
         pool->options.idle_total == 0) {
         upstream_conn_close(conn, false);
         return;

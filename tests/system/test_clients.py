@@ -33,7 +33,13 @@ def nginx(tmp_path_factory, certificate):
 
 
 @pytest.fixture
-def curl(lab, program, certificate):
+def proxy(lab):
+    """nginx keeps its connections: they are given up soon, so that descriptors can be counted."""
+    return lab.viaduct("pool.idle=300ms")
+
+
+@pytest.fixture
+def curl(proxy, program, certificate):
     """curl(...) through the proxy; .proxy is the daemon."""
     path = program("curl")
 
@@ -55,7 +61,7 @@ def curl(lab, program, certificate):
             **how,
         )
 
-    call.proxy = lab.viaduct()
+    call.proxy = proxy
     return call
 
 
@@ -84,7 +90,7 @@ def test_curl_many_on_one_connection(curl, nginx, tmp_path):
     reused = [
         curl.proxy.wait_request(nginx.url(f"/small?{number}"))["reused"] for number in range(30)
     ]
-    assert reused.count("no") <= 1
+    assert reused.count("yes") >= 20
 
 
 def test_curl_http_1_0(curl, nginx):
@@ -225,8 +231,7 @@ def wget(program, proxy, *arguments, **how):
     )
 
 
-def test_wget(lab, program, nginx, certificate, tmp_path):
-    proxy = lab.viaduct()
+def test_wget(lab, proxy, program, nginx, certificate, tmp_path):
     assert wget(program, proxy, "-O", "-", nginx.url("/large")).stdout == nginx.large
     assert (
         wget(
@@ -277,11 +282,10 @@ def repository(tmp_path_factory):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_git_clone_fetch_and_push(lab, program, repository, certificate, tmp_path, scheme):
+def test_git_clone_fetch_and_push(lab, proxy, program, repository, certificate, tmp_path, scheme):
     program("git")
     server = programs.GitServer(repository, certificate if scheme == "https" else None)
     lab.at_end(server.close)
-    proxy = lab.viaduct()
     env = {
         "http_proxy": proxy.url,
         "https_proxy": proxy.url,
@@ -337,7 +341,7 @@ def build_package(program, directory, name, size):
     )
 
 
-def test_apt_get_update_and_download(lab, program, nginx, tmp_path):
+def test_apt_get_update_and_download(lab, proxy, program, nginx, tmp_path):
     """Against a repository made here, with directories of the test instead of the system's."""
     packages = nginx.root / "debian"
     packages.mkdir()
@@ -350,7 +354,6 @@ def test_apt_get_update_and_download(lab, program, nginx, tmp_path):
     (packages / "Packages").write_bytes(run([ftparchive, "packages", "."], cwd=packages).stdout)
     (packages / "Release").write_bytes(run([ftparchive, "release", "."], cwd=packages).stdout)
 
-    proxy = lab.viaduct()
     system = tmp_path / "apt"
     for part in (
         "etc/apt.conf.d",
@@ -392,8 +395,7 @@ def test_apt_get_update_and_download(lab, program, nginx, tmp_path):
 # --- Python and Node ------------------------------------------------------------------------------------------
 
 
-def test_python_requests(lab, nginx, certificate):
-    proxy = lab.viaduct()
+def test_python_requests(lab, proxy, nginx, certificate):
     with requests.Session() as session:
         session.trust_env = False
         session.proxies = {"http": proxy.url, "https": proxy.url}
@@ -441,7 +443,7 @@ def undici_path():
     return None
 
 
-def test_node_undici_proxy_agent(lab, program, nginx, certificate, tmp_path):
+def test_node_undici_proxy_agent(lab, proxy, program, nginx, certificate, tmp_path):
     """undici's ProxyAgent makes a tunnel for http too."""
     node = program("node", "nodejs")
     path = undici_path()
@@ -449,7 +451,6 @@ def test_node_undici_proxy_agent(lab, program, nginx, certificate, tmp_path):
         pytest.skip("undici is not installed: ./dev test fetches it from npm when it can")
     script = tmp_path / "undici.cjs"
     script.write_text(UNDICI)
-    proxy = lab.viaduct()
     urls = [nginx.url("/small"), nginx.tls_url("/large"), nginx.tls_url("/small")] + [
         nginx.url(f"/small?{n}") for n in range(10)
     ]
@@ -461,9 +462,8 @@ def test_node_undici_proxy_agent(lab, program, nginx, certificate, tmp_path):
     assert proxy.wait_request(f"localhost:{nginx.tls_port}")["method"] == "CONNECT"
 
 
-def test_clients_that_are_killed_leave_nothing_behind(lab, program, nginx):
+def test_clients_that_are_killed_leave_nothing_behind(lab, proxy, program, nginx):
     """The lab counts descriptors at the end."""
-    proxy = lab.viaduct()
     started = [
         programs.subprocess.Popen(
             [

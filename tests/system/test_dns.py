@@ -318,6 +318,7 @@ class BothFamilies:
             except OSError:
                 self.six.close()
         self.port = self.four.port
+        self.peers = []
         self.six.listen(64)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -327,17 +328,22 @@ class BothFamilies:
                 sock, _ = self.six.accept()
             except OSError:
                 return
-            threading.Thread(target=self._answer, args=(sock,), daemon=True).start()
+            self.peers.append(wire.Peer(sock))
+            threading.Thread(target=self._answer, args=(self.peers[-1],), daemon=True).start()
 
     @staticmethod
-    def _answer(sock):
-        with sock:
-            peer = wire.Peer(sock)
-            wire.answer_all(peer, wire.response_bytes(body=b"six"))
+    def _answer(peer):
+        wire.answer_all(peer, wire.response_bytes(body=b"six"))
+        peer.close()
 
     def close(self):
         self.six.shutdown(socket.SHUT_RDWR)
         self.six.close()
+        for peer in self.peers:
+            try:
+                peer.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended
 
 
 @pytest.fixture

@@ -261,9 +261,9 @@ def test_idle_connection_is_closed_after_pool_idle(lab):
     assert 0.2 < time.monotonic() - begin < 5
 
 
-def test_no_pool_without_idle_time(lab):
+def test_no_pool_when_none_may_be_kept(lab):
     origin = lab.origin()
-    client = lab.client(lab.viaduct("pool.idle=0"))
+    client = lab.client(lab.viaduct("pool.idle_per_host=0"))
     for _ in range(3):
         client.get(origin.url())
     assert len(origin.peers) == 3
@@ -290,7 +290,7 @@ def test_pool_limit_per_host(lab):
             peer.send(OK)
         ended.append(peer)
 
-    proxy = lab.viaduct("pool.idle_per_host=3", "server.workers=1")
+    proxy = lab.viaduct("pool.idle_per_host=3")
     origin = lab.origin(script)
     use_at_once(lab, proxy, origin, gate, 8)
     wait_until(lambda: len(ended) == 5, "five of eight connections to be closed")
@@ -300,7 +300,7 @@ def test_pool_limit_per_host(lab):
 
 
 def test_pool_limit_in_all(lab):
-    proxy = lab.viaduct("pool.idle_total=4", "server.workers=1")
+    proxy = lab.viaduct("pool.idle_total=4")
     ended = []
 
     def script(peer):

@@ -156,6 +156,15 @@ class Daemon:
         with self.changed:
             self.changed.notify_all()
 
+    def begin_test(self):
+        """What has been logged so far belongs to earlier tests. A request of our own is the last of it."""
+        number = len(self.lines)
+        peer = wire.connect(self.address)
+        peer.get(f"ftp://begin/{number}")
+        peer.close()
+        self.wait_for_log(target=f"ftp://begin/{number}")
+        self.mark = len(self.lines)
+
     def find_lines(self, predicate=None, **fields):
         """The log lines of this test that have these field values (and satisfy predicate)."""
         return [
@@ -348,7 +357,10 @@ class Lab:
         self.endings.append(action)
 
     def viaduct(self, *options):
-        """A daemon with these options that other tests use too."""
+        """A daemon with these options that other tests use too; with one worker, so that there is
+        one pool of upstream connections and the log is in order."""
+        if not any(option.startswith("server.workers=") for option in options):
+            options = (*options, "server.workers=1")
         daemon = self.shared.get(options)
         if daemon is None or daemon.process.poll() is not None:
             daemon = Daemon(self.directory / f"shared-{len(self.shared)}", options)
@@ -356,7 +368,7 @@ class Lab:
             assert daemon.port
             daemon.note_idle()
         if daemon not in self.used:
-            daemon.mark = len(daemon.lines)
+            daemon.begin_test()
             self.used.append(daemon)
         return daemon
 

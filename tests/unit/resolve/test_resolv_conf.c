@@ -38,7 +38,8 @@ Test(resolv_conf, skips_the_rest)
 {
     cr_expect_str_eq(
         servers("# nameserver 10.0.0.9\n;nameserver 10.0.0.9\nsearch nameserver 10.0.0.9\n"
-                " nameserver 10.0.0.9\nnameservers 10.0.0.9\nnameserver\nnameserver \n"
+                " nameserver 10.0.0.9\nnameservers "
+                "10.0.0.9\nnameserver10.0.0.9\nnameserver\nnameserver \n"
                 "nameserver fe80::1%eth0\nnameserver dns.example\noptions ndots:5\nnameserver "
                 "10.0.0.1\n"),
         "10.0.0.1:53");
