@@ -24,6 +24,7 @@ int io_init(struct io *io, struct buf_budget *budget, struct fd_budget *fds)
     io->scratch = mem_alloc(IO_SCRATCH_BYTES);
     if (!io->scratch) {
         loop_free(io->loop);
+        io->loop = NULL;
         return -ENOMEM;
     }
     buf_pool_init(&io->bufs, budget);
@@ -54,8 +55,10 @@ char *io_scratch(struct io *io)
     return io->scratch;
 }
 
-static bool take_now(struct fd_budget *fds, int count)
+bool io_fd_try(struct io *io, int count)
 {
+    struct fd_budget *fds = io->fds;
+
     if (atomic_fetch_add_explicit(&fds->used, count, memory_order_relaxed) + count <= fds->max) {
         return true;
     }
@@ -65,7 +68,7 @@ static bool take_now(struct fd_budget *fds, int count)
 
 bool io_fd_take(struct io *io, int count)
 {
-    while (!take_now(io->fds, count)) {
+    while (!io_fd_try(io, count)) {
         if (!io->relieve || !io->relieve(io->arg)) {
             return false;
         }

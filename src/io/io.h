@@ -66,6 +66,8 @@ char *io_scratch(struct io *io);
 /* Writes what is queued, whomever it is for. */
 void io_flush(struct io *io);
 
-/* count descriptors off the budget; false when it is spent and nothing could be made free. */
+/* count descriptors off the budget, if there are so many. */
+MUST_USE bool io_fd_try(struct io *io, int count);
+/* The same, and idle connections are closed for it; false when it is spent and nothing could be made free. */
 MUST_USE bool io_fd_take(struct io *io, int count);
 void io_fd_give(struct io *io, int count);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -185,6 +186,28 @@ static struct addr peer_of(int fd, const struct sockaddr_storage *sa)
     return (struct addr){.kind = ADDR_UNIX, .uid = cred.uid};
 }
 
+static bool is_waiting(const struct listener *listener)
+{
+    struct pollfd look = {.fd = listener->fd, .events = POLLIN};
+
+    return poll(&look, 1, 0) > 0;
+}
+
+/* Idle connections are closed only for somebody who is really there. */
+static bool get_room(struct listener *listener)
+{
+    while (!listener->events->may_accept(listener->arg)) {
+        if (!is_waiting(listener)) {
+            return false;
+        }
+        if (!listener->events->make_room(listener->arg)) {
+            pause_listener(listener);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* True when another may wait. */
 static bool accept_one(struct listener *listener)
 {
@@ -193,8 +216,7 @@ static bool accept_one(struct listener *listener)
     struct addr peer;
     int fd;
 
-    if (!listener->events->may_accept(listener->arg)) {
-        pause_listener(listener);
+    if (!get_room(listener)) {
         return false;
     }
     fd = accept4(listener->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

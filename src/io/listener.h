@@ -28,8 +28,11 @@ MUST_USE int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, int *re
 MUST_USE int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd);
 
 struct listener_events {
-    /* Asked before each accept: false pauses the listener until listener_resume. */
+    /* Asked before each accept: reserves the room for one. */
     bool (*may_accept)(void *arg);
+    /* There was none, and somebody waits: true when something was closed for it. False pauses the listener until
+     * listener_resume. */
+    bool (*make_room)(void *arg);
     /* fd is given; non-blocking. */
     void (*accepted)(void *arg, struct listener *listener, int fd, const struct addr *peer);
     /* What may_accept reserved was not used. */

@@ -349,6 +349,9 @@ void log_writer_stop(struct log_writer *w, unsigned deadline_ms)
     struct timespec at = timespec_of(clock_mono_ms() + deadline_ms);
     bool ended;
 
+    if (!w) {
+        return;
+    }
     (void)pthread_mutex_lock(&w->lock);
     w->stopping = true;
     w->retry_at_ms = 0; /* one more attempt, now */

@@ -533,8 +533,9 @@ static void on_stream_ready(struct stream *stream)
 {
     struct client *c = stream->owner;
 
-    /* Behind its FIN only an error can still come: the client was not waiting, it is gone. */
-    if (c->state == CLIENT_ACTIVE && c->input_ended && stream_error(stream) != 0) {
+    /* Nothing is read for now, so its event is the only sign of a client that is gone. */
+    if (c->state == CLIENT_ACTIVE && stream->readable && !may_read(c) &&
+        stream_error(stream) != 0) {
         client_end(c, "client-closed", true);
         return;
     }

@@ -343,9 +343,26 @@ static void drive(struct tunnel *t)
     }
 }
 
+/* Bytes on the way keep a direction from reading on, and so from meeting the reset of its source: its event is the
+ * only sign. */
+static bool is_reset_unread(const struct half *half)
+{
+    bool holds = buf_len(&half->held) > 0 || half->pipe.held_bytes > 0;
+
+    return holds && half->from->readable && stream_error(half->from) != 0;
+}
+
 static void on_ready(struct stream *stream)
 {
-    drive(stream->owner);
+    struct tunnel *t = stream->owner;
+
+    if (stream == t->client && is_reset_unread(&t->up)) {
+        close_tunnel(t, "client-closed", true, true);
+    } else if (stream == t->origin && is_reset_unread(&t->down)) {
+        close_tunnel(t, "upstream-closed", true, true);
+    } else {
+        drive(t);
+    }
 }
 
 static void on_task(struct task *task)

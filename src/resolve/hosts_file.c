@@ -219,12 +219,12 @@ void hosts_file_refresh(struct hosts_file *hosts, uint64_t now_ms)
     r = watched_file_read(&hosts->file, HOSTS_MAX_BYTES, &text, &len);
     if (r == 0) {
         table = hosts_table_parse(str_make(text, len));
-        r = table ? 0 : -ENOMEM;
     }
     mem_free(text);
-    if (r < 0) {
+    if (!table) {
         watched_file_failed(&hosts->file);
-        log_event(LOG_DEBUG, "hosts", "%s: errno %d, the old content stays", hosts->file.path, -r);
+        log_event(LOG_DEBUG, "hosts", "%s: cannot be read (errno %d), the old content stays",
+                  hosts->file.path, r < 0 ? -r : ENOMEM);
         return;
     }
     log_event(LOG_DEBUG, "hosts", "%s: %zu names", hosts->file.path, table->names.count);

@@ -53,7 +53,7 @@ struct server {
 
 static void poke_all(struct server *s, unsigned requests)
 {
-    for (size_t i = 0; i < s->shop.worker_count; i++) {
+    for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
         worker_poke(s->shop.workers[i], requests);
     }
 }
@@ -359,20 +359,22 @@ static int start(struct server *s, const struct conf_messages *warnings)
     return start_workers(s);
 }
 
-static void stop(struct server *s)
+/* Of a server that has ended, or whose start failed half-way. */
+static void take_apart(struct server *s)
 {
-    for (size_t i = 0; i < s->shop.worker_count; i++) {
+    for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
         worker_join(s->shop.workers[i]);
     }
     mem_free((void *)s->shop.workers);
-    log_event(LOG_NOTICE, "stop", "viaduct ends");
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
     mailbox_free(s->mailbox);
     loop_watch_free(s->signals);
-    (void)close(s->signal_fd);
+    if (s->signal_fd >= 0) {
+        (void)close(s->signal_fd);
+    }
     loop_free(s->loop);
     snapshot_unref(s->snapshot);
     mem_free(s);
@@ -389,14 +391,17 @@ int server_run(struct conf *conf, const struct conf_messages *warnings)
         (void)fail("out of memory");
         return 1;
     }
+    s->signal_fd = -1;
     if (start(s, warnings) != 0) {
-        /* The process ends: nothing is taken apart. */
-        sockets_close(&s->sockets);
+        poke_all(s, WORKER_DRAIN | WORKER_CUT);
+        take_apart(s);
         return 1;
     }
     if (loop_run(s->loop) != 0) {
         log_event(LOG_ERROR, "stop", "polling failed");
+        poke_all(s, WORKER_DRAIN | WORKER_CUT);
     }
-    stop(s);
+    log_event(LOG_NOTICE, "stop", "viaduct ends");
+    take_apart(s);
     return 0;
 }

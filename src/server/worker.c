@@ -86,21 +86,20 @@ static void relieved(void *arg)
     wake_paused(arg);
 }
 
+static bool is_crowded(const struct workshop *shop)
+{
+    return atomic_load_explicit(&shop->clients, memory_order_relaxed) >= shop->max_clients;
+}
+
 static bool take_client_slot(struct worker *w)
 {
     struct workshop *shop = w->shop;
 
-    for (;;) {
-        int64_t before = atomic_fetch_add_explicit(&shop->clients, 1, memory_order_relaxed);
-
-        if (before < shop->max_clients) {
-            return true;
-        }
-        atomic_fetch_sub_explicit(&shop->clients, 1, memory_order_relaxed);
-        if (!proxy_shed_client(&w->proxy)) {
-            return false;
-        }
+    if (atomic_fetch_add_explicit(&shop->clients, 1, memory_order_relaxed) < shop->max_clients) {
+        return true;
     }
+    atomic_fetch_sub_explicit(&shop->clients, 1, memory_order_relaxed);
+    return false;
 }
 
 static void give_client_slot(struct worker *w)
@@ -162,15 +161,24 @@ static bool may_accept(void *arg)
     struct worker *w = arg;
 
     if (!take_client_slot(w)) {
-        pause_accepting(w);
         return false;
     }
-    if (!io_fd_take(&w->io, 1)) {
+    if (!io_fd_try(&w->io, 1)) {
         give_client_slot(w);
-        pause_accepting(w);
         return false;
     }
     return true;
+}
+
+static bool make_room(void *arg)
+{
+    struct worker *w = arg;
+
+    if (is_crowded(w->shop) ? proxy_shed_client(&w->proxy) : shed_one(w)) {
+        return true;
+    }
+    pause_accepting(w);
+    return false;
 }
 
 static void on_unused(void *arg)
@@ -216,6 +224,7 @@ static void on_starved(void *arg, int error)
 
 static const struct listener_events listener_events = {
     .may_accept = may_accept,
+    .make_room = make_room,
     .accepted = on_accepted,
     .unused = on_unused,
     .starved = on_starved,
@@ -279,6 +288,9 @@ static void on_poke(void *arg, struct mail *mail)
 
 void worker_poke(struct worker *worker, unsigned requests)
 {
+    if (!worker || !worker->started) {
+        return;
+    }
     atomic_fetch_or(&worker->requests, requests);
     if (!atomic_exchange(&worker->poked, true)) {
         mailbox_send(worker->mailbox, &worker->poke);
@@ -430,13 +442,15 @@ int worker_new(struct workshop *shop, size_t index, struct worker **ret)
     }
     w->shop = shop;
     w->index = index;
-    /* What is half built is not taken apart: the start fails and the process ends. */
     *ret = w;
     return build(w);
 }
 
 void worker_join(struct worker *worker)
 {
+    if (!worker) {
+        return;
+    }
     if (worker->started) {
         (void)pthread_join(worker->thread, NULL);
     }
@@ -444,10 +458,16 @@ void worker_join(struct worker *worker)
         listener_free(worker->listeners[i]);
     }
     mem_free((void *)worker->listeners);
-    upstream_pool_deinit(&worker->proxy.pool);
+    if (worker->proxy.pool.io) {
+        upstream_pool_deinit(&worker->proxy.pool);
+    }
     resolver_free(worker->resolver);
-    access_log_deinit(&worker->proxy.access);
+    if (worker->proxy.access.writer) {
+        access_log_deinit(&worker->proxy.access);
+    }
     mailbox_free(worker->mailbox);
-    io_deinit(&worker->io);
+    if (worker->io.loop) {
+        io_deinit(&worker->io);
+    }
     mem_free(worker);
 }

@@ -51,11 +51,12 @@ enum worker_request {
     WORKER_CUT = 8,   /* end now */
 };
 
-/* Builds worker number index (from 0); its thread does not run yet. 0 or negative errno. */
+/* Builds worker number index (from 0); its thread does not run yet. 0, or negative errno with *ret half built, for
+ * worker_join. */
 MUST_USE int worker_new(struct workshop *shop, size_t index, struct worker **ret);
 /* 0 or negative errno of pthread_create(3). */
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */
 void worker_poke(struct worker *worker, unsigned requests);
-/* Waits for the thread's end (if it was started) and frees. */
+/* Waits for the thread's end (if it was started) and frees. NULL is accepted. */
 void worker_join(struct worker *worker);

@@ -105,6 +105,8 @@ class Transfer:
                 self.written += peer.sock.send(block)
             except TimeoutError:
                 pass
+            except OSError:
+                assert self.over.is_set(), "the writer was cut off"
 
     def _read(self, peer):
         begin = time.monotonic()

@@ -21,8 +21,10 @@ def wake_ups(proxy):
 
 def test_number_of_workers(lab):
     """The main thread, the log's writer, and the workers."""
-    one = len(lab.fresh("server.workers=1").threads())
-    assert len(lab.fresh("server.workers=4").threads()) == one + 3
+    for workers in (1, 4):
+        proxy = lab.fresh(f"server.workers={workers}")
+        wait_until(lambda: len(proxy.threads()) >= workers + 2, "the threads")
+        assert len(proxy.threads()) == workers + 2, proxy.threads()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "unix:{tmp}/proxy.sock"])

@@ -417,8 +417,8 @@ class Origin:
             peer = OriginPeer(sock, self)
             self.peers.append(peer)
             thread = threading.Thread(target=self._run, args=(peer,), daemon=True)
-            self.threads.append(thread)
             thread.start()
+            self.threads.append(thread)
 
     def _run(self, peer):
         try:
@@ -442,6 +442,7 @@ class Origin:
 
     def join(self):
         """Waits for the scripts of all connections so far, and fails if one of them failed."""
+        wait_until(lambda: len(self.threads) == len(self.peers), "scripts to be started")
         for thread in list(self.threads):
             thread.join(DEADLINE)
             assert not thread.is_alive(), "an origin's script did not end"

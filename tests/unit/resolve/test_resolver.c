@@ -87,13 +87,15 @@ static void send_reply(struct deadline *deadline)
 static size_t read_name(const unsigned char *query, char *name)
 {
     size_t at = 12;
+    size_t len = 0;
 
-    *name = '\0';
     while (query[at] != 0) {
-        (void)strncat(name, (const char *)query + at + 1, query[at]);
+        memcpy(name + len, query + at + 1, query[at]);
+        len += query[at];
         at += 1U + query[at];
-        (void)strcat(name, query[at] ? "." : "");
+        name[len++] = '.';
     }
+    name[len > 0 ? len - 1 : 0] = '\0';
     return at + 1;
 }
 
