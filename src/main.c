@@ -82,8 +82,9 @@ static void print_text(void *arg, struct str text)
 
 static int show_version(void)
 {
-    (void)printf("viaduct %s\nlibevent %s\nllhttp %s\nc-ares %s\n%s\n", VIADUCT_VERSION, loop_library_version(),
-                 h1_parser_library_version(), resolver_library_version(), conf_library_version());
+    (void)printf("viaduct %s\nlibevent %s\nllhttp %s\nc-ares %s\n%s\n", VIADUCT_VERSION,
+                 loop_library_version(), h1_parser_library_version(), resolver_library_version(),
+                 conf_library_version());
     return finish_output(EXIT_OK);
 }
 

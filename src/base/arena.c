@@ -5,6 +5,7 @@
 #include <stdalign.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 struct arena_chunk {
@@ -14,9 +15,16 @@ struct arena_chunk {
     alignas(max_align_t) char data[];
 };
 
-void arena_pool_init(struct arena_pool *pool, size_t max_free)
+void arena_pool_init(struct arena_pool *pool, size_t max_free, struct buf_account *account)
 {
-    *pool = (struct arena_pool){.max_free = max_free};
+    *pool = (struct arena_pool){.max_free = max_free, .account = account};
+}
+
+static void count(struct arena_pool *pool, int64_t bytes)
+{
+    if (pool->account) {
+        buf_account_add(pool->account, bytes);
+    }
 }
 
 void arena_pool_deinit(struct arena_pool *pool)
@@ -40,6 +48,7 @@ static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
         pool->free_list = chunk->next;
         pool->free_count--;
         chunk->used = 0;
+        count(pool, (int64_t)chunk->cap);
         return chunk;
     }
     cap = MAX(cap, min_cap);
@@ -50,13 +59,16 @@ static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
     if (chunk) {
         chunk->used = 0;
         chunk->cap = cap;
+        count(pool, (int64_t)cap);
     }
     return chunk;
 }
 
 static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
 {
-    if (chunk->cap != ARENA_CHUNK_BYTES - sizeof(*chunk) || pool->free_count >= pool->max_free) {
+    count(pool, -(int64_t)chunk->cap);
+    if (chunk->cap != ARENA_CHUNK_BYTES - sizeof(*chunk) || pool->free_count >= pool->max_free ||
+        !mem_may_pool()) {
         mem_free(chunk);
         return;
     }

@@ -16,21 +16,23 @@
 #define ARENA_CHUNK_BYTES 4096
 
 struct arena_chunk;
+struct buf_account;
 
 /* Free chunks of one worker; not shared between threads. */
 struct arena_pool {
     struct arena_chunk *free_list;
     size_t free_count;
-    size_t max_free; /* chunks kept; beyond it they go back to malloc */
+    size_t max_free;             /* chunks kept; beyond it they go back to malloc */
+    struct buf_account *account; /* borrowed; what is in use counts there. NULL: nowhere */
 };
 
 struct arena {
-    struct arena_pool *pool; /* borrowed, outlives the arena */
+    struct arena_pool *pool;    /* borrowed, outlives the arena */
     struct arena_chunk *chunks; /* owned, newest first */
     size_t total_bytes;         /* handed out, for limits */
 };
 
-void arena_pool_init(struct arena_pool *pool, size_t max_free);
+void arena_pool_init(struct arena_pool *pool, size_t max_free, struct buf_account *account);
 void arena_pool_deinit(struct arena_pool *pool);
 
 void arena_init(struct arena *arena, struct arena_pool *pool);

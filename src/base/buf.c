@@ -14,16 +14,31 @@ struct buf_block {
     struct buf_block *next;
 };
 
-static const size_t class_bytes[BUF_CLASSES] = {(size_t)4 << 10, (size_t)16 << 10, (size_t)64 << 10};
+static const size_t class_bytes[BUF_CLASSES] = {(size_t)4 << 10, (size_t)16 << 10,
+                                                (size_t)64 << 10};
 
-void buf_pool_init(struct buf_pool *pool, struct buf_budget *budget)
+/* The sum that may stand unsettled. */
+#define BUF_SETTLE_BYTES ((int64_t)64 << 10)
+
+void buf_account_settle(struct buf_account *account)
 {
-    *pool = (struct buf_pool){.budget = budget};
+    atomic_fetch_add_explicit(&account->budget->used_bytes, account->unsettled_bytes,
+                              memory_order_relaxed);
+    account->unsettled_bytes = 0;
 }
 
-static void uncharge(struct buf_pool *pool, size_t bytes)
+void buf_account_add(struct buf_account *account, int64_t bytes)
 {
-    atomic_fetch_sub_explicit(&pool->budget->used_bytes, bytes, memory_order_relaxed);
+    account->unsettled_bytes += bytes;
+    if (account->unsettled_bytes >= BUF_SETTLE_BYTES ||
+        account->unsettled_bytes <= -BUF_SETTLE_BYTES) {
+        buf_account_settle(account);
+    }
+}
+
+void buf_pool_init(struct buf_pool *pool, struct buf_account *account)
+{
+    *pool = (struct buf_pool){.account = account};
 }
 
 void buf_pool_deinit(struct buf_pool *pool)
@@ -34,7 +49,6 @@ void buf_pool_deinit(struct buf_pool *pool)
 
             pool->free_lists[i] = block->next;
             mem_free(block);
-            uncharge(pool, class_bytes[i]);
         }
     }
     pool->free_bytes = 0;
@@ -55,30 +69,20 @@ static int block_get(struct buf_pool *pool, size_t size, char **ret_data, size_t
 {
     size_t i = class_of(size);
     size_t cap = i < BUF_CLASSES ? class_bytes[i] : size;
-    struct buf_block *block;
-    uint64_t used;
+    char *data;
 
     if (i < BUF_CLASSES && pool->free_lists[i]) {
-        block = pool->free_lists[i];
-        pool->free_lists[i] = block->next;
+        data = (char *)pool->free_lists[i];
+        pool->free_lists[i] = pool->free_lists[i]->next;
         pool->free_bytes -= cap;
-        *ret_data = (char *)block;
-        *ret_cap = cap;
-        return 0;
+    } else {
+        data = mem_alloc(cap);
+        if (!data) {
+            return -ENOMEM;
+        }
     }
-    if (cap > pool->budget->max_bytes) {
-        return -ENOBUFS;
-    }
-    used = atomic_fetch_add_explicit(&pool->budget->used_bytes, cap, memory_order_relaxed);
-    if (used > pool->budget->max_bytes - cap) {
-        uncharge(pool, cap);
-        return -ENOBUFS;
-    }
-    *ret_data = mem_alloc(cap);
-    if (!*ret_data) {
-        uncharge(pool, cap);
-        return -ENOMEM;
-    }
+    buf_account_add(pool->account, (int64_t)cap);
+    *ret_data = data;
     *ret_cap = cap;
     return 0;
 }
@@ -87,7 +91,9 @@ static void block_put(struct buf_pool *pool, char *data, size_t cap)
 {
     size_t i = class_of(cap);
 
-    if (i < BUF_CLASSES && class_bytes[i] == cap && pool->free_bytes + cap <= BUF_KEEP_BYTES) {
+    buf_account_add(pool->account, -(int64_t)cap);
+    if (i < BUF_CLASSES && class_bytes[i] == cap && pool->free_bytes + cap <= BUF_KEEP_BYTES &&
+        mem_may_pool()) {
         struct buf_block *block = (struct buf_block *)(void *)data;
 
         block->next = pool->free_lists[i];
@@ -96,7 +102,6 @@ static void block_put(struct buf_pool *pool, char *data, size_t cap)
         return;
     }
     mem_free(data);
-    uncharge(pool, cap);
 }
 
 int buf_reserve(struct buf *buf, struct buf_pool *pool, size_t size)

@@ -4,7 +4,9 @@
 /*
  * Flat byte buffers, and the pool of a worker they come from. A buffer holds
  * memory only while it holds bytes: consuming the last byte gives the memory
- * back. What all pools together may hold is one budget (limits.buffers).
+ * back. What is in use in all pools counts against one budget
+ * (limits.buffers). The budget refuses nothing here: who would begin
+ * something new asks buf_budget_is_spent first, what has begun goes on.
  */
 
 #include <stdatomic.h>
@@ -17,17 +19,32 @@
 
 #define BUF_CLASSES 3 /* 4K, 16K, 64K; larger ones are allocated to measure */
 
-/* Shared by the pools of all workers. */
+/* Shared by all workers. */
 struct buf_budget {
-    _Atomic uint64_t used_bytes;
-    uint64_t max_bytes;
+    _Atomic int64_t used_bytes;
+    int64_t max_bytes;
 };
+
+/* A worker's account with the budget: settled in larger sums, so that workers seldom meet there. */
+struct buf_account {
+    struct buf_budget *budget; /* borrowed */
+    int64_t unsettled_bytes;
+};
+
+/* bytes more (or, negative, fewer) are in use. */
+void buf_account_add(struct buf_account *account, int64_t bytes);
+/* Brings the budget up to date, once nothing is in use any more. */
+void buf_account_settle(struct buf_account *account);
+static inline bool buf_budget_is_spent(const struct buf_budget *budget)
+{
+    return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) >= budget->max_bytes;
+}
 
 struct buf_block;
 
 /* Not shared between threads. */
 struct buf_pool {
-    struct buf_budget *budget; /* borrowed */
+    struct buf_account *account; /* borrowed */
     struct buf_block *free_lists[BUF_CLASSES];
     size_t free_bytes;
 };
@@ -39,7 +56,7 @@ struct buf {
     size_t end;
 };
 
-void buf_pool_init(struct buf_pool *pool, struct buf_budget *budget);
+void buf_pool_init(struct buf_pool *pool, struct buf_account *account);
 void buf_pool_deinit(struct buf_pool *pool);
 
 static inline size_t buf_len(const struct buf *buf)
@@ -52,7 +69,7 @@ static inline struct str buf_str(const struct buf *buf)
     return (struct str){buf->data ? buf->data + buf->start : NULL, buf_len(buf)};
 }
 
-/* Room for at least size more bytes behind the last. 0; -ENOBUFS when the budget is spent, -ENOMEM. */
+/* Room for at least size more bytes behind the last. 0 or -ENOMEM. */
 MUST_USE int buf_reserve(struct buf *buf, struct buf_pool *pool, size_t size);
 /* Appends; errors as buf_reserve, then nothing was appended. */
 MUST_USE int buf_append(struct buf *buf, struct buf_pool *pool, const void *ptr, size_t len);

@@ -75,5 +75,5 @@ static inline void list_splice_back(struct list *to, struct list *from)
 #define LIST_LAST(head, type, member) LIST_ITEM((head)->prev, type, member)
 /* The body may remove the node it is at, and no other. */
 #define LIST_FOR_EACH(node, tmp, head)                                                             \
-    for (struct list * node = (head)->next, *tmp = node->next; node != (head);                     \
+    for (struct list *node = (head)->next, *tmp = node->next; node != (head);                      \
          node = tmp, tmp = node->next)

@@ -5,19 +5,108 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef MEM_FAULTS
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The file named by VIADUCT_FAULTS, shared with the test, which writes first_failing and
+ * last_failing at any time. tests/system/faults.py knows this layout. */
+struct mem_faults {
+    _Atomic uint64_t calls;         /* allocations asked for */
+    _Atomic uint64_t first_failing; /* the calls with these numbers, */
+    _Atomic uint64_t last_failing;  /* counted from 1, return NULL */
+    _Atomic uint64_t failed;
+    _Atomic int64_t blocks; /* handed out and not yet given back */
+};
+
+static struct mem_faults *faults; /* NULL: no test is watching */
+
+__attribute__((constructor)) static void map_faults(void)
+{
+    const char *path = getenv("VIADUCT_FAULTS");
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *map;
+
+    if (fd < 0) {
+        return;
+    }
+    map = mmap(NULL, sizeof(*faults), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (map != MAP_FAILED) {
+        faults = map;
+    }
+}
+
+static bool is_refused(void)
+{
+    uint64_t call;
+
+    if (!faults) {
+        return false;
+    }
+    call = atomic_fetch_add(&faults->calls, 1) + 1;
+    if (call < atomic_load(&faults->first_failing) || call > atomic_load(&faults->last_failing)) {
+        return false;
+    }
+    atomic_fetch_add(&faults->failed, 1);
+    return true;
+}
+
+static void count_blocks(int difference)
+{
+    if (faults) {
+        atomic_fetch_add(&faults->blocks, difference);
+    }
+}
+
+bool mem_may_pool(void)
+{
+    return !faults;
+}
+
+#else
+
+static inline bool is_refused(void)
+{
+    return false;
+}
+
+static inline void count_blocks(int difference)
+{
+    (void)difference;
+}
+
+#endif
+
+/* What an allocator gave us. */
+static void *counted(void *ptr)
+{
+    if (ptr) {
+        count_blocks(1);
+    }
+    return ptr;
+}
+
 void *mem_alloc(size_t size)
 {
-    return malloc(size);
+    return is_refused() ? NULL : counted(malloc(size));
 }
 
 void *mem_zalloc(size_t size)
 {
-    return calloc(1, size);
+    return is_refused() ? NULL : counted(calloc(1, size));
 }
 
 void *mem_realloc(void *ptr, size_t size)
 {
-    return realloc(ptr, size);
+    if (is_refused()) {
+        return NULL;
+    }
+    return ptr ? realloc(ptr, size) : counted(malloc(size));
 }
 
 void *mem_realloc_array(void *ptr, size_t count, size_t size)
@@ -62,6 +151,9 @@ void *mem_zalloc_or_die(size_t size)
 
 void mem_free(void *ptr)
 {
+    if (ptr) {
+        count_blocks(-1);
+    }
     free(ptr);
 }
 

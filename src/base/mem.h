@@ -12,7 +12,18 @@
 
 #include "base/attr.h"
 
-/* Memory of size bytes (uninitialised / zeroed), owned by the caller, or NULL. Give back with mem_free. */
+/* In builds with the address sanitizer a test can count the allocations of a running program and
+ * make them fail: see struct mem_faults in mem.c. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_FAULTS 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_FAULTS 1
+#endif
+#endif
+
+/* Memory of size bytes (uninitialised / zeroed), owned by the caller, or NULL. Give back with
+ * mem_free. */
 MUST_USE void *mem_alloc(size_t size);
 MUST_USE void *mem_zalloc(size_t size);
 /* As realloc(3): on failure NULL is returned and ptr stays valid. */
@@ -25,6 +36,17 @@ MUST_USE char *mem_strdup(const char *text);
 /* For start-up only: ends the program with a message when memory is out. */
 MUST_USE void *mem_zalloc_or_die(size_t size);
 void mem_free(void *ptr);
+
+/* Whether memory that is given back may be kept for its next user: not while a test wants to see
+ * every allocation. */
+#ifdef MEM_FAULTS
+bool mem_may_pool(void);
+#else
+static inline bool mem_may_pool(void)
+{
+    return true;
+}
+#endif
 
 /* a + b or a * b in *ret; false (then *ret means nothing) when it does not fit. */
 MUST_USE bool mem_add(size_t a, size_t b, size_t *ret);

@@ -52,7 +52,7 @@ static struct conf *conf_new(void)
         mem_free(conf);
         return NULL;
     }
-    arena_pool_init(&conf->state->pool, 0);
+    arena_pool_init(&conf->state->pool, 0, NULL);
     arena_init(&conf->state->arena, &conf->state->pool);
     return conf;
 }

@@ -11,6 +11,8 @@
 /* Free arena chunks and pipes that a worker keeps. */
 #define IO_KEEP_CHUNKS 64
 #define IO_KEEP_PIPES 16
+/* What is read at once while the buffer budget is spent. */
+#define IO_SPENT_READ_BYTES ((size_t)4 << 10)
 
 int io_init(struct io *io, struct buf_budget *budget, struct fd_budget *fds)
 {
@@ -27,8 +29,9 @@ int io_init(struct io *io, struct buf_budget *budget, struct fd_budget *fds)
         io->loop = NULL;
         return -ENOMEM;
     }
-    buf_pool_init(&io->bufs, budget);
-    arena_pool_init(&io->arenas, IO_KEEP_CHUNKS);
+    io->account = (struct buf_account){.budget = budget};
+    buf_pool_init(&io->bufs, &io->account);
+    arena_pool_init(&io->arenas, IO_KEEP_CHUNKS, &io->account);
     pipe_pool_init(&io->pipes, io, IO_KEEP_PIPES);
     return 0;
 }
@@ -39,6 +42,7 @@ void io_deinit(struct io *io)
     loop_free(io->loop);
     arena_pool_deinit(&io->arenas);
     buf_pool_deinit(&io->bufs);
+    buf_account_settle(&io->account);
     mem_free(io->scratch);
 }
 
@@ -53,6 +57,12 @@ char *io_scratch(struct io *io)
 {
     io_flush(io);
     return io->scratch;
+}
+
+size_t io_read_bytes(const struct io *io)
+{
+    return UNLIKELY(buf_budget_is_spent(io->account.budget)) ? IO_SPENT_READ_BYTES
+                                                             : IO_SCRATCH_BYTES;
 }
 
 bool io_fd_try(struct io *io, int count)

@@ -42,7 +42,8 @@ struct gather {
 };
 
 struct io {
-    struct loop *loop; /* owned */
+    struct loop *loop;          /* owned */
+    struct buf_account account; /* of the memory that bufs and arenas have in use */
     struct buf_pool bufs;
     struct arena_pool arenas;
     struct pipe_pool pipes;
@@ -63,11 +64,15 @@ void io_deinit(struct io *io);
 /* The read buffer of IO_SCRATCH_BYTES. Valid until the next call; queued pieces that view it are
  * written (or copied) first. */
 char *io_scratch(struct io *io);
+/* How much to read at once: little while the buffer budget is spent, so that what runs goes on and
+ * adds little to it. */
+size_t io_read_bytes(const struct io *io);
 /* Writes what is queued, whomever it is for. */
 void io_flush(struct io *io);
 
 /* count descriptors off the budget, if there are so many. */
 MUST_USE bool io_fd_try(struct io *io, int count);
-/* The same, and idle connections are closed for it; false when it is spent and nothing could be made free. */
+/* The same, and idle connections are closed for it; false when it is spent and nothing could be
+ * made free. */
 MUST_USE bool io_fd_take(struct io *io, int count);
 void io_fd_give(struct io *io, int count);

@@ -42,7 +42,8 @@ static int bind_tcp(const struct addr *addr, bool reuse_port, int *ret_fd)
         return -errno;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-        (addr->kind == ADDR_IP6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
+        (addr->kind == ADDR_IP6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
         (reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) ||
         bind(fd, (const struct sockaddr *)&sa, len) != 0) {
         int r = -errno;
@@ -60,8 +61,8 @@ static int listen_tcp(int fd, uint64_t keepalive_ms)
     return listen(fd, SOMAXCONN) == 0 ? 0 : -errno;
 }
 
-/* Binds without SO_REUSEPORT: fails if anyone has the address, where a socket with it would silently share. Tells the
- * port. */
+/* Binds without SO_REUSEPORT: fails if anyone has the address, where a socket with it would
+ * silently share. Tells the port. */
 static int probe(struct addr *addr)
 {
     struct sockaddr_storage sa;

@@ -18,20 +18,20 @@
 struct loop;
 struct listener;
 
-/* Binds and listens, count sockets for one TCP address (SO_REUSEPORT when more than one). Port 0: the kernel chooses,
- * *addr tells afterwards. Fails with -EADDRINUSE when anyone else, another viaduct too, has the address. 0 and
- * ret_fds[count] (owned), or negative errno. */
+/* Binds and listens, count sockets for one TCP address (SO_REUSEPORT when more than one). Port 0:
+ * the kernel chooses, *addr tells afterwards. Fails with -EADDRINUSE when anyone else, another
+ * viaduct too, has the address. 0 and ret_fds[count] (owned), or negative errno. */
 MUST_USE int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, int *ret_fds,
                                size_t count);
-/* A unix socket with that mode and group ((gid_t)-1: as it is). A stale file, which nobody listens on, is taken
- * over; a live one is -EADDRINUSE. */
+/* A unix socket with that mode and group ((gid_t)-1: as it is). A stale file, which nobody listens
+ * on, is taken over; a live one is -EADDRINUSE. */
 MUST_USE int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd);
 
 struct listener_events {
     /* Asked before each accept: reserves the room for one. */
     bool (*may_accept)(void *arg);
-    /* There was none, and somebody waits: true when something was closed for it. False pauses the listener until
-     * listener_resume. */
+    /* There was none, and somebody waits: true when something was closed for it. False pauses the
+     * listener until listener_resume. */
     bool (*make_room)(void *arg);
     /* fd is given; non-blocking. */
     void (*accepted)(void *arg, struct listener *listener, int fd, const struct addr *peer);

@@ -9,8 +9,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* Distinct lengths that get a FIFO list of their own. Lists that run empty are used again for another length;
- * should they all be busy, a deadline is sorted into one common list. */
+/* Distinct lengths that get a FIFO list of their own. Lists that run empty are used again for
+ * another length; should they all be busy, a deadline is sorted into one common list. */
 #define LOOP_QUEUES 32
 #define LOOP_HOOKS 4
 
@@ -220,8 +220,8 @@ static uint64_t first_of(const struct list *head)
     return list_empty(head) ? UINT64_MAX : LIST_FIRST(head, struct deadline, node)->at_ms;
 }
 
-/* Sees to it that the poll ends when the next deadline is due. A timer that is armed for an earlier moment stays:
- * it ends one poll for nothing and is cheaper than moving it at every touch. */
+/* Sees to it that the poll ends when the next deadline is due. A timer that is armed for an earlier
+ * moment stays: it ends one poll for nothing and is cheaper than moving it at every touch. */
 static void arm_timer(struct loop *loop)
 {
     uint64_t next_ms = first_of(&loop->sorted);

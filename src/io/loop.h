@@ -41,8 +41,8 @@ struct deadline {
 
 void deadline_init(struct deadline *deadline, struct loop *loop,
                    void (*fire)(struct deadline *deadline));
-/* (Re-)arms for length_ms from now. Lengths that many deadlines share cost O(1); fire is called once, from
- * the loop, never earlier. */
+/* (Re-)arms for length_ms from now. Lengths that many deadlines share cost O(1); fire is called
+ * once, from the loop, never earlier. */
 void deadline_arm(struct deadline *deadline, uint64_t length_ms);
 void deadline_disarm(struct deadline *deadline);
 static inline bool deadline_armed(const struct deadline *deadline)
@@ -69,7 +69,8 @@ struct corpse {
 
 void loop_bury(struct loop *loop, struct corpse *corpse, void (*bury)(struct corpse *corpse));
 
-/* Called at the end of every turn, before the graveyard is emptied (flushing log batches). At most 4. */
+/* Called at the end of every turn, before the graveyard is emptied (flushing log batches). At
+ * most 4. */
 void loop_on_turn_end(struct loop *loop, void (*hook)(void *arg), void *arg);
 
 /* A descriptor of a library (DNS sockets): level-triggered, changed at will. */

@@ -18,10 +18,12 @@ struct mail {
     struct list node;
 };
 
-/* handle is called on loop's thread, once a letter, in the order they were sent. 0 or negative errno. */
+/* handle is called on loop's thread, once a letter, in the order they were sent. 0 or negative
+ * errno. */
 MUST_USE int mailbox_new(struct loop *loop, void (*handle)(void *arg, struct mail *mail), void *arg,
                          struct mailbox **ret);
-/* On the loop's thread, after all senders have stopped. Letters not yet read are handed to handle first. */
+/* On the loop's thread, after all senders have stopped. Letters not yet read are handed to handle
+ * first. */
 void mailbox_free(struct mailbox *mailbox);
 /* From any thread; mail is taken. */
 void mailbox_send(struct mailbox *mailbox, struct mail *mail);

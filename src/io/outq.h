@@ -23,7 +23,7 @@ struct outq {
     struct stream *stream; /* borrowed; NULL: everything is thrown away */
     struct buf pending;
     uint64_t written_bytes; /* taken by the kernel so far */
-    int error;              /* first failure of the stream (negative errno), then nothing is written any more */
+    int error; /* first failure of the stream (negative errno), then nothing is written any more */
 };
 
 void outq_init(struct outq *q, struct io *io, struct stream *stream);

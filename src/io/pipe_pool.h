@@ -32,7 +32,8 @@ struct pipe_pool {
 
 void pipe_pool_init(struct pipe_pool *pool, struct io *io, size_t max_free);
 void pipe_pool_deinit(struct pipe_pool *pool);
-/* 0 and *ret (owned), or negative errno (-EMFILE when the descriptor budget is spent): copy instead. */
+/* 0 and *ret (owned), or negative errno (-EMFILE when the descriptor budget is spent): copy
+ * instead. */
 MUST_USE int pipe_get(struct pipe_pool *pool, struct pipe *ret);
 /* Takes the pipe back; *pipe has read_fd -1 afterwards. */
 void pipe_put(struct pipe_pool *pool, struct pipe *pipe);

@@ -47,8 +47,8 @@ static inline void stream_set_owner(struct stream *stream, void *owner,
     stream->on_ready = on_ready;
 }
 
-/* > 0: bytes read. 0: the peer ended its direction. -EAGAIN: nothing now, readable is clear. Another
- * negative errno: the stream is dead (-ECONNRESET and the like). */
+/* > 0: bytes read. 0: the peer ended its direction. -EAGAIN: nothing now, readable is clear.
+ * Another negative errno: the stream is dead (-ECONNRESET and the like). */
 static inline ssize_t stream_read(struct stream *stream, void *dst, size_t len)
 {
     return stream->ops->read(stream, dst, len);
@@ -66,8 +66,8 @@ static inline int stream_shut_write(struct stream *stream)
     return stream->ops->shut_write(stream);
 }
 
-/* Closes at once and frees when the stack has unwound; reset makes the peer see a reset (RST), so that
- * it cannot take what it has for the whole. NULL is accepted. */
+/* Closes at once and frees when the stack has unwound; reset makes the peer see a reset (RST), so
+ * that it cannot take what it has for the whole. NULL is accepted. */
 static inline void stream_close(struct stream *stream, bool reset)
 {
     if (stream) {
@@ -81,15 +81,15 @@ static inline int stream_splice_fd(struct stream *stream)
     return stream->ops->splice_fd(stream);
 }
 
-/* What the socket has met and nobody has been told yet: 0 or negative errno. The outcome of a connection attempt,
- * once writable. */
+/* What the socket has met and nobody has been told yet: 0 or negative errno. The outcome of a
+ * connection attempt, once writable. */
 static inline int stream_error(struct stream *stream)
 {
     return stream->ops->error(stream);
 }
 
-/* Looks, without taking anything, whether an idle stream is still open with nothing to read; then readable is
- * clear. */
+/* Looks, without taking anything, whether an idle stream is still open with nothing to read; then
+ * readable is clear. */
 static inline bool stream_is_quiet(struct stream *stream)
 {
     return stream->ops->is_quiet(stream);

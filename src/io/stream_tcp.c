@@ -15,10 +15,10 @@
 #include "io/loop.h"
 #include "io/stream.h"
 
-/* libevent reports an error (EPOLLERR) as READ|WRITE and drops the hang-up bit, so a reset that arrives with the
- * last data looks like plain data: the short read that takes the data would clear readable, and no further edge
- * comes. A stream whose owner still expects something is therefore looked at once more after this time of
- * silence. */
+/* libevent reports an error (EPOLLERR) as READ|WRITE and drops the hang-up bit, so a reset that
+ * arrives with the last data looks like plain data: the short read that takes the data would clear
+ * readable, and no further edge comes. A stream whose owner still expects something is therefore
+ * looked at once more after this time of silence. */
 #define STREAM_VERIFY_MS 50
 
 struct stream_tcp {

@@ -18,9 +18,12 @@
 
 /* What a client may send ahead while its request is being answered. */
 #define AHEAD_BYTES ((size_t)16 << 10)
-/* How much of an unwanted body is read to keep the connection, and how long we linger for the rest. */
+/* How much of an unwanted body is read to keep the connection, and how long we linger for the rest.
+ */
 #define DRAIN_BYTES ((uint64_t)256 << 10)
 #define LINGER_MS 2000
+/* How soon a head that waits for memory is looked at again. */
+#define HUNGRY_MS 20
 
 static void on_stream_ready(struct stream *stream);
 static void on_task(struct task *task);
@@ -46,6 +49,7 @@ static void set_state(struct client *c, enum client_state state)
     ASSERT(allowed[c->state] & 1U << state);
     c->state = state;
     list_remove(&c->node);
+    list_remove(&c->hungry);
     deadline_disarm(&c->deadline);
     switch (state) {
     case CLIENT_IDLE:
@@ -107,6 +111,9 @@ static void close_client(struct client *c, bool reset)
     buf_release(&c->in, &c->proxy->io->bufs);
     c->stream = NULL;
     stream_close(stream, reset);
+    if (c->binding.used) {
+        upstream_pool_unbind(&c->proxy->pool, c->binding.client);
+    }
     if (!detached) {
         c->proxy->client_gone(c->proxy->arg, &c->peer);
     }
@@ -151,10 +158,12 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf
     c->peer = stream->peer;
     c->listener = listener;
     c->refused = refused;
+    c->binding.client = ++proxy->next_client;
     outq_init(&c->out, proxy->io, stream);
     deadline_init(&c->deadline, proxy->io->loop, on_deadline);
     task_init(&c->task, on_task);
     list_init(&c->node);
+    list_init(&c->hungry);
     list_push_back(&proxy->silent_clients, &c->node);
     deadline_arm(&c->deadline, proxy->conf->timeouts.header_ms);
     stream_set_owner(stream, c, on_stream_ready);
@@ -165,7 +174,7 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf
 
 static bool begin_exchange(struct client *c)
 {
-    c->x = exchange_new(c->proxy, &c->peer, c->listener, &client_downstream_ops, c);
+    c->x = exchange_new(c->proxy, &c->peer, c->listener, &c->binding, &client_downstream_ops, c);
     if (!c->x) {
         close_client(c, true);
         return false;
@@ -192,7 +201,8 @@ static void on_head(struct client *c)
     if (c->refused) {
         exchange_reject(c->x, REPLY_TOO_MANY_CONNECTIONS, NULL, true);
     } else if (r != 0) {
-        exchange_reject(c->x, client_reason_of_target(r), r > 0 ? target_error_text(r) : NULL, true);
+        exchange_reject(c->x, client_reason_of_target(r), r > 0 ? target_error_text(r) : NULL,
+                        true);
     } else {
         exchange_start(c->x, c->no_content);
     }
@@ -255,7 +265,8 @@ static bool takes_input(const struct client *c)
     case CLIENT_DRAIN:
         return !c->request_read && !c->input_broken;
     case CLIENT_ACTIVE:
-        /* The end of a request without content is known with its head: the parser's word for it costs no byte. */
+        /* The end of a request without content is known with its head: the parser's word for it
+         * costs no byte. */
         return !c->request_read && !c->input_broken && (c->no_content || exchange_wants_body(c->x));
     case CLIENT_LINGER:
     case CLIENT_DETACHED:
@@ -355,17 +366,53 @@ static bool may_read(const struct client *c)
     return c->request_read || buf_len(&c->in) == 0;
 }
 
+/* No new work while the buffer budget is spent: the head stays in the kernel, and after
+ * timeouts.header the answer is 503. */
+static bool must_wait(struct client *c)
+{
+    struct proxy *proxy = c->proxy;
+
+    if (c->state != CLIENT_IDLE || !buf_budget_is_spent(proxy->io->account.budget)) {
+        return false;
+    }
+    if (!list_linked(&c->hungry)) {
+        list_push_back(&proxy->hungry_clients, &c->hungry);
+        deadline_arm(&c->deadline, proxy->conf->timeouts.header_ms);
+    }
+    if (!deadline_armed(&proxy->hungry)) {
+        deadline_arm(&proxy->hungry, HUNGRY_MS);
+    }
+    return true;
+}
+
+void client_feed_hungry(struct proxy *proxy)
+{
+    struct list batch;
+
+    list_init(&batch);
+    list_splice_back(&batch, &proxy->hungry_clients);
+    while (!list_empty(&batch)) {
+        struct client *c = LIST_FIRST(&batch, struct client, hungry);
+
+        /* Back in its place, so that its deadline is not begun anew. */
+        list_remove(&c->hungry);
+        list_push_back(&proxy->hungry_clients, &c->hungry);
+        client_drive(c);
+    }
+}
+
 static bool read_once(struct client *c)
 {
     struct io *io = c->proxy->io;
-    size_t want = c->state == CLIENT_ACTIVE && !takes_input(c) ? AHEAD_BYTES : IO_SCRATCH_BYTES;
+    size_t want = c->state == CLIENT_ACTIVE && !takes_input(c) ? AHEAD_BYTES : io_read_bytes(io);
     char *scratch;
     ssize_t n;
     size_t taken = 0;
 
-    if (!may_read(c)) {
+    if (!may_read(c) || must_wait(c)) {
         return false;
     }
+    list_remove(&c->hungry);
     scratch = io_scratch(io);
     n = stream_read(c->stream, scratch, want);
     if (n == -EAGAIN) {
@@ -429,7 +476,7 @@ static void after_response(struct client *c)
     end_exchange(c, NULL);
     if (c->aborted) {
         close_client(c, true);
-    } else if (!c->close_after) {
+    } else if (!c->close_after && c->request_read) {
         next_request(c);
     } else if (c->request_read && !has_unread(c)) {
         close_client(c, false);
@@ -446,8 +493,7 @@ static bool step_active(struct client *c)
         return true;
     }
     if (c->out.error != 0) {
-        client_end(c, c->out.error == -ENOBUFS || c->out.error == -ENOMEM ? "error:no-memory" : "client-closed",
-                   true);
+        client_end(c, c->out.error == -ENOMEM ? "error:no-memory" : "client-closed", true);
         return true;
     }
     if (!outq_blocked(&c->out)) {
@@ -550,11 +596,12 @@ static void on_task(struct task *task)
 static void on_deadline(struct deadline *deadline)
 {
     struct client *c = CONTAINER_OF(deadline, struct client, deadline);
+    bool hungry = list_linked(&c->hungry);
 
-    if (c->state == CLIENT_HEAD) {
+    if (c->state == CLIENT_HEAD || (hungry && begin_exchange(c))) {
         set_state(c, CLIENT_ACTIVE);
         c->input_broken = true;
-        exchange_reject(c->x, REPLY_HEAD_TIMEOUT, NULL, false);
+        exchange_reject(c->x, hungry ? REPLY_NO_MEMORY : REPLY_HEAD_TIMEOUT, NULL, false);
         client_drive(c);
     } else {
         client_end(c, NULL, false);

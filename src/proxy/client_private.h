@@ -18,6 +18,7 @@
 #include "http/reply.h"
 #include "io/loop.h"
 #include "io/outq.h"
+#include "upstream/upstream_pool.h"
 
 struct conf_listener;
 struct exchange;
@@ -25,11 +26,12 @@ struct proxy;
 struct stream;
 
 enum client_state {
-    CLIENT_IDLE,     /* between requests, no exchange */
-    CLIENT_HEAD,     /* the first byte of a head is here */
-    CLIENT_ACTIVE,   /* an exchange runs */
-    CLIENT_DRAIN,    /* the response has left; the rest of the request's body is read and thrown away */
-    CLIENT_LINGER,   /* our side is shut; read until the client ends too (RFC 9112 9.6) */
+    CLIENT_IDLE,   /* between requests, no exchange */
+    CLIENT_HEAD,   /* the first byte of a head is here */
+    CLIENT_ACTIVE, /* an exchange runs */
+    CLIENT_DRAIN,  /* the response has left; the rest of the request's body is read and thrown away
+                    */
+    CLIENT_LINGER, /* our side is shut; read until the client ends too (RFC 9112 9.6) */
     CLIENT_DETACHED, /* the stream belongs to a tunnel */
     CLIENT_CLOSED,
 };
@@ -39,17 +41,19 @@ struct client {
     struct proxy *proxy;
     struct stream *stream; /* owned */
     struct outq out;
-    struct buf in;             /* read, not yet taken by the parser */
-    struct h1_parser *parser;  /* owned */
-    struct exchange *x;        /* owned from HEAD to the end of ACTIVE or DRAIN */
+    struct buf in;            /* read, not yet taken by the parser */
+    struct h1_parser *parser; /* owned */
+    struct exchange *x;       /* owned from HEAD to the end of ACTIVE or DRAIN */
     const struct conf_listener *listener;
     struct addr peer;
+    struct upstream_binding binding;
     struct deadline deadline;
     struct task task;
-    struct list node; /* in the proxy's idle or active clients */
+    struct list node;   /* in the proxy's idle or active clients */
+    struct list hungry; /* in the proxy's hungry clients: a head waits unread for buffer memory */
     struct corpse corpse;
-    uint64_t served;        /* requests answered */
-    uint64_t bytes_in;      /* of this exchange */
+    uint64_t served;         /* requests answered */
+    uint64_t bytes_in;       /* of this exchange */
     uint64_t written_before; /* out.written_bytes at its start */
     uint64_t drained_bytes;
     enum body_kind framing; /* of the response being written */
@@ -67,6 +71,8 @@ void client_drive(struct client *c);
 /* Whatever ran for the client ends now, with that end value (NULL: what the exchange knows). */
 void client_end(struct client *c, const char *end, bool reset);
 
+/* Looks again at the clients whose heads wait for memory. */
+void client_feed_hungry(struct proxy *proxy);
 /* After the stream and both buffers were given to a tunnel. */
 void client_detached(struct client *c);
 

@@ -53,7 +53,8 @@ static int send_forwarded(struct client *c, struct response *response)
         options.keep_length = request->method == METHOD_HEAD || response->status == 304;
         c->framing = options.framing.kind;
         c->close_after = !request->keep_alive || request->minor_version == 0 ||
-                         c->proxy->draining || options.framing.kind == BODY_UNTIL_CLOSE;
+                         c->proxy->draining || options.framing.kind == BODY_UNTIL_CLOSE ||
+                         exchange_awaits_continue(c->x);
         options.close = c->close_after;
     }
     r = forward_response(response, &options);

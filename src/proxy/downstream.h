@@ -19,13 +19,13 @@ struct stream;
 
 enum downstream_head {
     DOWNSTREAM_FORWARDED, /* of an origin: hop-by-hop fields still stand in it */
-    DOWNSTREAM_OWN,       /* an answer of ours, complete; the connection ends after it if it says so */
-    DOWNSTREAM_TUNNEL,    /* 200 to CONNECT, or 101: what follows is no HTTP */
+    DOWNSTREAM_OWN,    /* an answer of ours, complete; the connection ends after it if it says so */
+    DOWNSTREAM_TUNNEL, /* 200 to CONNECT, or 101: what follows is no HTTP */
 };
 
 /* A client's stream handed to a tunnel, with what is still on the way. */
 struct downstream_detached {
-    struct stream *stream; /* given */
+    struct stream *stream;  /* given */
     struct buf from_client; /* given: read, not yet passed on */
     struct buf to_client;   /* given: to be written first */
     uint64_t bytes_in;      /* of this exchange so far */

@@ -13,9 +13,12 @@
 #include "proxy/exchange_private.h"
 #include "upstream/dial.h"
 
-/* How long a response may stand still towards a client that has ended its own direction and reads: one that is
- * gone looks the same until something is written to it. */
+/* How long a response may stand still towards a client that has ended its own direction and reads:
+ * one that is gone looks the same until something is written to it. */
 #define HALF_CLOSED_MS 1000
+
+/* Interim responses to one request; each keeps its head in memory until the end. */
+#define INTERIM_MAX 64
 
 static void on_timer(struct deadline *deadline);
 static void on_whole(struct deadline *deadline);
@@ -24,7 +27,8 @@ static void on_whole(struct deadline *deadline);
 
 struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
                               const struct conf_listener *listener,
-                              const struct downstream_ops *ops, void *downstream)
+                              struct upstream_binding *binding, const struct downstream_ops *ops,
+                              void *downstream)
 {
     struct exchange *x = mem_zalloc(sizeof(*x));
 
@@ -34,6 +38,7 @@ struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
     x->proxy = proxy;
     x->client = *client;
     x->listener = listener;
+    x->binding = binding;
     x->down = ops;
     x->downstream = downstream;
     arena_init(&x->arena, &proxy->io->arenas);
@@ -309,6 +314,11 @@ bool exchange_wants_body(const struct exchange *x)
            !origin_net_ops.is_blocked((void *)(uintptr_t)&x->origin);
 }
 
+bool exchange_awaits_continue(const struct exchange *x)
+{
+    return x->request.expects_continue && x->request_half == REQUEST_BODY && x->body_in == 0;
+}
+
 void exchange_body(struct exchange *x, struct str data)
 {
     x->body_in += data.len;
@@ -377,6 +387,10 @@ static void on_interim(void *arg, struct response *response)
     struct exchange *x = arg;
 
     x->response_half = RESPONSE_INTERIM;
+    if (++x->interim_count > INTERIM_MAX) {
+        exchange_reply(x, REPLY_BAD_RESPONSE, "the origin sends interim responses without end");
+        return;
+    }
     send_head(x, response);
 }
 
@@ -404,7 +418,8 @@ static void on_head(void *arg, struct response *response)
     x->took_wait_ms = (uint32_t)(loop_now_ms(x->proxy->io->loop) - x->sent_ms);
     if (response->status == 101) {
         if (x->request_half != REQUEST_ENDED || !is_offered_upgrade(x, response)) {
-            exchange_reply(x, REPLY_BAD_RESPONSE, "the origin switched to a protocol nobody offered");
+            exchange_reply(x, REPLY_BAD_RESPONSE,
+                           "the origin switched to a protocol nobody offered");
             return;
         }
         exchange_upgrade(x);
@@ -506,9 +521,10 @@ void exchange_drained(struct exchange *x)
     }
 }
 
-/* A client that has ended its direction may wait for its answer, or be gone. Writing tells: to one that is gone
- * the next segment brings a reset. An interim response may come at any time and means nothing more than
- * that we are here (RFC 9110 15.2); inside a response only its silence is left to judge by. */
+/* A client that has ended its direction may wait for its answer, or be gone. Writing tells: to one
+ * that is gone the next segment brings a reset. An interim response may come at any time and means
+ * nothing more than that we are here (RFC 9110 15.2); inside a response only its silence is left to
+ * judge by. */
 void exchange_client_half_closed(struct exchange *x)
 {
     struct response probe = {.status = 100, .reason = STR("Continue"), .minor_version = 1};

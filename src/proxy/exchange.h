@@ -24,6 +24,7 @@ struct downstream_ops;
 struct exchange;
 struct field_list;
 struct proxy;
+struct upstream_binding;
 
 enum exchange_state {
     EXCHANGE_HEAD,    /* the client's side is still reading the head */
@@ -37,29 +38,40 @@ enum exchange_state {
 };
 
 enum request_half { REQUEST_NONE, REQUEST_BODY, REQUEST_ENDED, REQUEST_ABORTED };
-enum response_half { RESPONSE_WAIT, RESPONSE_INTERIM, RESPONSE_BODY, RESPONSE_ENDED, RESPONSE_ABORTED };
+enum response_half {
+    RESPONSE_WAIT,
+    RESPONSE_INTERIM,
+    RESPONSE_BODY,
+    RESPONSE_ENDED,
+    RESPONSE_ABORTED
+};
 
-/* Begins with the first byte of a head. NULL: memory is out. */
+/* Begins with the first byte of a head. listener, binding: borrowed, outlive the exchange. NULL:
+ * memory is out. */
 MUST_USE struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
                                        const struct conf_listener *listener,
+                                       struct upstream_binding *binding,
                                        const struct downstream_ops *ops, void *downstream);
 /* For the parser: what it fills, and where its strings go. */
 struct request *exchange_request(struct exchange *x);
 struct arena *exchange_arena(struct exchange *x);
 
-/* The head is complete; no_content: so is the request. May answer, and even end the response, before it
- * returns. */
+/* The head is complete; no_content: so is the request. May answer, and even end the response,
+ * before it returns. */
 void exchange_start(struct exchange *x, bool no_content);
-/* The request is not served: answered here, connection closed after it. details may be NULL; head_read: all of the
- * head could be read. */
+/* The request is not served: answered here, connection closed after it. details may be NULL;
+ * head_read: all of the head could be read. */
 void exchange_reject(struct exchange *x, enum reply_reason reason, const char *details,
                      bool head_read);
-/* The request's body. Only while exchange_wants_body. data is borrowed until the next io_scratch. */
+/* The request's body. Only while exchange_wants_body. data is borrowed until the next io_scratch.
+ */
 void exchange_body(struct exchange *x, struct str data);
 void exchange_body_end(struct exchange *x, struct field_list *trailers);
 /* The body's framing broke (answered 400 if that is still possible). */
 void exchange_body_broken(struct exchange *x, enum reply_reason reason, const char *details);
 bool exchange_wants_body(const struct exchange *x);
+/* The client still waits for a 100 before it sends the body: it may never send it now. */
+bool exchange_awaits_continue(const struct exchange *x);
 /* Nothing of the response waits for the client any more. */
 void exchange_drained(struct exchange *x);
 /* Bytes moved on the client's side. */
@@ -67,9 +79,11 @@ void exchange_moved(struct exchange *x);
 /* The client has ended its direction after a complete request. */
 void exchange_client_half_closed(struct exchange *x);
 
-/* The response has left, or the client has: writes the log line and frees. end: NULL for what the exchange itself
- * knows ("complete", "denied", ...), else what ended it ("client-closed", "shutdown", "timeout:header"). */
+/* The response has left, or the client has: writes the log line and frees. end: NULL for what the
+ * exchange itself knows ("complete", "denied", ...), else what ended it ("client-closed",
+ * "shutdown", "timeout:header"). */
 void exchange_finish(struct exchange *x, const char *end);
 
 bool exchange_response_over(const struct exchange *x); /* ended or aborted */
-bool exchange_request_over(const struct exchange *x);  /* ended or aborted: no body is left in the stream */
+bool exchange_request_over(
+    const struct exchange *x); /* ended or aborted: no body is left in the stream */

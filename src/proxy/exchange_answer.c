@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "proxy/exchange_private.h"
-
 #include <errno.h>
 
 #include "base/clock.h"
@@ -8,6 +6,7 @@
 #include "conf/conf.h"
 #include "io/io.h"
 #include "log/record.h"
+#include "proxy/exchange_private.h"
 
 /* What server.explain lets a client know of the rule's name. */
 static struct str shown_rule(const struct exchange *x, struct str rule)
@@ -28,7 +27,8 @@ static bool must_close(const struct exchange *x, enum reply_reason reason)
 {
     unsigned status = reply_row(reason)->status;
 
-    return x->request_half != REQUEST_ENDED || status == 400 || status == 408 || status == 413 || reason == REPLY_TOO_MANY_CONNECTIONS;
+    return x->request_half != REQUEST_ENDED || status == 400 || status == 408 || status == 413 ||
+           reason == REPLY_TOO_MANY_CONNECTIONS;
 }
 
 static void send_reply(struct exchange *x, const struct reply_options *options)
@@ -51,8 +51,7 @@ static void send_reply(struct exchange *x, const struct reply_options *options)
     x->down->end(x->downstream, NULL);
 }
 
-static void reply(struct exchange *x, enum reply_reason reason, struct str rule,
-                  struct str details)
+static void reply(struct exchange *x, enum reply_reason reason, struct str rule, struct str details)
 {
     const struct reply_row *row = reply_row(reason);
     struct reply_options options = {
@@ -152,8 +151,8 @@ void exchange_fill_record(struct exchange *x, const char *end, struct log_record
         .dns_ms = x->took_dns_ms,
         .connect_ms = x->took_connect_ms,
         .wait_ms = x->took_wait_ms,
-        .total_ms = (uint32_t)MIN(loop_now_ms(x->proxy->io->loop) - x->start_ms,
-                                  RECORD_MS_NONE - 1),
+        .total_ms =
+            (uint32_t)MIN(loop_now_ms(x->proxy->io->loop) - x->start_ms, RECORD_MS_NONE - 1),
         .end = str_of(end),
         .body_bytes_out = x->body_out,
         .is_connect = request->method == METHOD_CONNECT,

@@ -39,18 +39,21 @@ struct exchange {
     void *downstream; /* borrowed */
     struct addr client;
     const struct conf_listener *listener;
+    struct upstream_binding *binding; /* borrowed: the client connection's */
     struct arena arena;
     struct request request;
     struct response response;
     bool head_read;       /* the request can be shown */
     bool final_head_sent; /* an answer can no longer be replaced by another */
 
+    unsigned interim_count;
     bool client_half_closed; /* it has ended its direction after the request */
 
     struct resolve_query *query;
     struct allowed allowed[EXCHANGE_MAX_ALLOWED];
     size_t allowed_count;
-    struct policy_verdict verdict; /* of the request, then of the address in use or the first denied one */
+    struct policy_verdict
+        verdict; /* of the request, then of the address in use or the first denied one */
     bool denied_address;
 
     bool origin_started;

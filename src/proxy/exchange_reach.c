@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include "proxy/exchange_private.h"
-
 #include <errno.h>
 
 #include "base/err.h"
@@ -9,6 +7,7 @@
 #include "io/io.h"
 #include "io/stream.h"
 #include "log/record.h"
+#include "proxy/exchange_private.h"
 #include "proxy/tunnel.h"
 #include "upstream/dial.h"
 
@@ -92,7 +91,8 @@ static const struct dial_events tunnel_dial_events = {
     .failed = on_dial_failed,
 };
 
-/* ------------------------------------------------------------------ the way to an allowed address */
+/* ------------------------------------------------------------------ the way to an allowed address
+ */
 
 static int prepare_request(struct exchange *x)
 {
@@ -106,8 +106,8 @@ static int prepare_request(struct exchange *x)
     if (r != 0) {
         return r;
     }
-    return origin_net_start(&x->origin, &x->proxy->origin, &x->arena, &x->request, &x->response,
-                            &exchange_origin_events, x);
+    return origin_net_start(&x->origin, &x->proxy->origin, &x->arena, x->binding, &x->request,
+                            &x->response, &exchange_origin_events, x);
 }
 
 static int begin_way(struct exchange *x)
@@ -195,9 +195,9 @@ static void judge(struct exchange *x, const struct addr *found)
 static void reply_unresolved(struct exchange *x, enum resolve_status status)
 {
     static const enum reply_reason reasons[] = {
-        [RESOLVE_OK] = REPLY_DNS_NODATA,         [RESOLVE_NXDOMAIN] = REPLY_DNS_NXDOMAIN,
-        [RESOLVE_NODATA] = REPLY_DNS_NODATA,     [RESOLVE_SERVFAIL] = REPLY_DNS_FAILED,
-        [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT,   [RESOLVE_ERROR] = REPLY_DNS_FAILED,
+        [RESOLVE_OK] = REPLY_DNS_NODATA,       [RESOLVE_NXDOMAIN] = REPLY_DNS_NXDOMAIN,
+        [RESOLVE_NODATA] = REPLY_DNS_NODATA,   [RESOLVE_SERVFAIL] = REPLY_DNS_FAILED,
+        [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT, [RESOLVE_ERROR] = REPLY_DNS_FAILED,
     };
 
     exchange_reply(x, reasons[status], NULL);
@@ -209,7 +209,8 @@ static bool is_reaching(const struct exchange *x)
            x->state == EXCHANGE_FORWARD;
 }
 
-/* Addresses come in one or two portions; each allowed one is dialled at once, a refusal needs them all. */
+/* Addresses come in one or two portions; each allowed one is dialled at once, a refusal needs them
+ * all. */
 static void on_answer(void *arg, const struct resolve_result *result)
 {
     struct exchange *x = arg;

@@ -2,8 +2,24 @@
 #include "proxy/proxy.h"
 
 #include "base/text.h"
+#include "io/io.h"
 #include "proxy/client_private.h"
 #include "proxy/tunnel.h"
+
+static void on_hungry(struct deadline *deadline)
+{
+    client_feed_hungry(CONTAINER_OF(deadline, struct proxy, hungry));
+}
+
+void proxy_init_lists(struct proxy *proxy)
+{
+    list_init(&proxy->idle_clients);
+    list_init(&proxy->silent_clients);
+    list_init(&proxy->active_clients);
+    list_init(&proxy->hungry_clients);
+    list_init(&proxy->tunnels);
+    deadline_init(&proxy->hungry, proxy->io->loop, on_hungry);
+}
 
 struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX])
 {

@@ -31,20 +31,27 @@ struct proxy {
     struct access_log access;
     struct upstream_pool pool;
     struct origin_net_options origin;
-    struct str via_name;  /* server.name and eight hex digits */
+    struct str via_name;              /* server.name and eight hex digits */
     const struct addr *own_addresses; /* borrowed: where we listen */
     size_t own_address_count;
-    unsigned worker;      /* number of the worker, first part of ids */
+    unsigned worker; /* number of the worker, first part of ids */
     uint64_t next_id;
-    bool draining;        /* no further request after this one */
+    uint64_t next_client;       /* numbers client connections, for bindings */
+    bool draining;              /* no further request after this one */
     struct list idle_clients;   /* between requests; longest idle first */
     struct list silent_clients; /* have sent nothing yet */
     struct list active_clients;
+    struct list
+        hungry_clients; /* of either kind: a head waits unread until buffer memory is free */
+    struct deadline hungry;
     struct list tunnels;
     /* A client connection, or the tunnel it became, is gone. */
     void (*client_gone)(void *arg, const struct addr *client);
     void *arg;
 };
+
+/* Once the fields above it are filled: the lists. */
+void proxy_init_lists(struct proxy *proxy);
 
 #define PROXY_ID_MAX 24
 /* The next id, unique while this process runs: WORKER-NUMBER in hex. */

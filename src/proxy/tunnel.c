@@ -31,8 +31,8 @@ struct half {
     enum half_state state;
     struct stream *from; /* borrowed from the tunnel */
     struct stream *to;
-    struct buf held;  /* read, not yet written */
-    struct pipe pipe; /* read_fd -1: none */
+    struct buf held;      /* read, not yet written */
+    struct pipe pipe;     /* read_fd -1: none */
     uint64_t moved_bytes; /* written */
 };
 
@@ -140,7 +140,8 @@ static enum move write_held(struct proxy *proxy, struct half *half)
     return MOVE_SOME;
 }
 
-/* Bulk pays for a pipe: a read filled the buffer, and both ends can splice. Without a pipe it is copied on. */
+/* Bulk pays for a pipe: a read filled the buffer, and both ends can splice. Without a pipe it is
+ * copied on. */
 static void try_splice(struct proxy *proxy, struct half *half)
 {
     if (stream_splice_fd(half->from) < 0 || stream_splice_fd(half->to) < 0 ||
@@ -153,7 +154,7 @@ static void try_splice(struct proxy *proxy, struct half *half)
 static enum move copy(struct proxy *proxy, struct half *half)
 {
     char *scratch = io_scratch(proxy->io);
-    ssize_t n = stream_read(half->from, scratch, IO_SCRATCH_BYTES);
+    ssize_t n = stream_read(half->from, scratch, io_read_bytes(proxy->io));
     struct iovec piece = {.iov_base = scratch};
     ssize_t written = 0;
 
@@ -294,8 +295,7 @@ static bool is_half_over(const struct tunnel *t)
 static void rearm(struct tunnel *t)
 {
     const struct conf *conf = t->proxy->conf;
-    uint64_t idle_ms =
-        is_half_over(t) ? conf->timeouts.idle_ms : conf->timeouts.tunnel_idle_ms;
+    uint64_t idle_ms = is_half_over(t) ? conf->timeouts.idle_ms : conf->timeouts.tunnel_idle_ms;
 
     if (idle_ms > 0) {
         deadline_arm(&t->idle, idle_ms);
@@ -343,8 +343,8 @@ static void drive(struct tunnel *t)
     }
 }
 
-/* Bytes on the way keep a direction from reading on, and so from meeting the reset of its source: its event is the
- * only sign. */
+/* Bytes on the way keep a direction from reading on, and so from meeting the reset of its source:
+ * its event is the only sign. */
 static bool is_reset_unread(const struct half *half)
 {
     bool holds = buf_len(&half->held) > 0 || half->pipe.held_bytes > 0;
@@ -388,9 +388,9 @@ static void on_whole(struct deadline *deadline)
 static int keep_texts(struct log_record *record, char **ret_block)
 {
     struct str *views[] = {
-        &record->id,         &record->user,   &record->listener, &record->method,
-        &record->target,     &record->version, &record->rule,    &record->would_deny,
-        &record->route,      &record->parent, &record->referer,  &record->user_agent,
+        &record->id,           &record->user,    &record->listener, &record->method,
+        &record->target,       &record->version, &record->rule,     &record->would_deny,
+        &record->route,        &record->parent,  &record->referer,  &record->user_agent,
         &record->content_type,
     };
     size_t total = 0;

@@ -16,11 +16,10 @@ struct log_record;
 struct proxy;
 struct stream;
 
-/* Takes both streams and the buffers of client, also on failure. surplus: bytes of the origin read already
- * (copied). record is copied whole, its strings too. When memory is out everything is closed and the log line
- * says so. */
-void tunnel_start(struct proxy *proxy, struct downstream_detached *client,
-                  struct stream *origin, struct str surplus, const struct log_record *record,
-                  uint64_t start_mono_ms);
+/* Takes both streams and the buffers of client, also on failure. surplus: bytes of the origin read
+ * already (copied). record is copied whole, its strings too. When memory is out everything is
+ * closed and the log line says so. */
+void tunnel_start(struct proxy *proxy, struct downstream_detached *client, struct stream *origin,
+                  struct str surplus, const struct log_record *record, uint64_t start_mono_ms);
 /* Cuts every tunnel of this worker with that end value. */
 void tunnel_cut_all(struct proxy *proxy, const char *end);

@@ -162,7 +162,7 @@ static pthread_once_t library_once = PTHREAD_ONCE_INIT;
 
 static void library_init(void)
 {
-    (void)ares_library_init(ARES_LIB_INIT_ALL);
+    (void)ares_library_init_mem(ARES_LIB_INIT_ALL, mem_alloc, mem_free, mem_realloc);
 }
 
 struct tries {

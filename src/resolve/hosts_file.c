@@ -134,7 +134,7 @@ static struct hosts_table *table_new(void)
         return NULL;
     }
     if (table) {
-        arena_pool_init(&table->chunks, HOSTS_FREE_CHUNKS);
+        arena_pool_init(&table->chunks, HOSTS_FREE_CHUNKS, NULL);
         arena_init(&table->arena, &table->chunks);
     }
     return table;

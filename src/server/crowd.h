@@ -18,6 +18,7 @@ struct crowd;
 
 MUST_USE int crowd_new(uint64_t limit, struct crowd **ret);
 void crowd_free(struct crowd *crowd);
-/* Counts one more; false when it is beyond the limit (it is counted all the same: give back with leave). */
+/* Counts one more; false when it is beyond the limit (it is counted all the same: give back with
+ * leave). */
 bool crowd_enter(struct crowd *crowd, const struct addr *client);
 void crowd_leave(struct crowd *crowd, const struct addr *client);

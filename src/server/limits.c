@@ -78,7 +78,8 @@ static uint64_t group_memory(void)
         (void)fclose(file);
     }
     while (group[0] == '/' && group[1] != '\0') {
-        if (snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group) < (int)sizeof(path)) {
+        if (snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group) <
+            (int)sizeof(path)) {
             least = MIN(least, read_number(path));
         }
         *strrchr(group, '/') = '\0';

@@ -9,5 +9,6 @@
 
 #include "base/attr.h"
 
-/* user NULL: nothing. Gives up root for good: groups, group, user. 0, or negative errno with one line in error. */
+/* user NULL: nothing. Gives up root for good: groups, group, user. 0, or negative errno with one
+ * line in error. */
 MUST_USE int privileges_drop(const char *user, char *error, size_t cap);

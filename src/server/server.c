@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -45,8 +45,8 @@ struct server {
     char via_name[300];
     int signal_fd;
     struct loop_watch *signals; /* owned */
-    struct deadline delay; /* server.drain_delay */
-    struct deadline grace; /* server.grace */
+    struct deadline delay;      /* server.drain_delay */
+    struct deadline grace;      /* server.grace */
 };
 
 /* ------------------------------------------------------------------ drain */
@@ -223,8 +223,10 @@ static void set_budgets(struct server *s)
         clients = MIN(usable, 1000000);
     }
     s->shop.max_clients = (int64_t)clients;
-    s->shop.buffers.max_bytes = conf->limits.buffers_bytes == CONF_AUTO ? limits_memory() / 8
-                                                                        : conf->limits.buffers_bytes;
+    s->shop.buffers.max_bytes =
+        (int64_t)(conf->limits.buffers_bytes == CONF_AUTO
+                      ? limits_memory() / 8
+                      : MIN(conf->limits.buffers_bytes, (uint64_t)INT64_MAX));
     if (clients > usable) {
         log_event(LOG_WARNING, "start",
                   "server.max_connections is %llu, but the descriptor limit (%llu) holds %llu",
@@ -318,7 +320,8 @@ static int start_workers(struct server *s)
     return 0;
 }
 
-/* In the order that needs no taking back: everything that can fail comes before the first thread serves. */
+/* In the order that needs no taking back: everything that can fail comes before the first thread
+ * serves. */
 static int start(struct server *s, const struct conf_messages *warnings)
 {
     const struct conf *conf = s->snapshot->conf;

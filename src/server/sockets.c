@@ -175,8 +175,7 @@ static int fail_bind(struct opening *o, const char *name, int error)
     return error;
 }
 
-static int open_ip(struct opening *o, const struct conf_listener *listener,
-                   const struct addr *addr)
+static int open_ip(struct opening *o, const struct conf_listener *listener, const struct addr *addr)
 {
     struct inherited *in = find_inherited(o, addr, NULL);
     struct socket_set *set;
@@ -218,7 +217,8 @@ static int open_any(struct opening *o, const struct conf_bind *bind,
         return r;
     }
     /* Port 0: the same one for both. */
-    any = (struct addr){.kind = ADDR_IP6, .port = o->sockets->sets[o->sockets->count - 1].addr.port};
+    any =
+        (struct addr){.kind = ADDR_IP6, .port = o->sockets->sets[o->sockets->count - 1].addr.port};
     r = open_ip(o, listener, &any);
     if (is_family_missing(r)) {
         log_event(LOG_NOTICE, "listener", "this machine has no IPv6: listening on IPv4 alone");

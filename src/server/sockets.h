@@ -34,12 +34,12 @@ struct sockets {
     size_t own_count;
 };
 
-/* Opens everything; workers: how many sockets an address of our own gets. 0, or a negative errno with one line
- * that names the address in error. */
+/* Opens everything; workers: how many sockets an address of our own gets. 0, or a negative errno
+ * with one line that names the address in error. */
 MUST_USE int sockets_open(struct sockets *sockets, const struct conf *conf, size_t workers,
                           char *error, size_t error_cap);
-/* Once no worker watches any more: closes what is ours, so that nobody waits in a queue in vain. Inherited sockets
- * stay open: who waits there is served after a restart. */
+/* Once no worker watches any more: closes what is ours, so that nobody waits in a queue in vain.
+ * Inherited sockets stay open: who waits there is served after a restart. */
 void sockets_stop(struct sockets *sockets);
 /* Closes what is still open (fds that workers took are -1) and removes our unix socket files. */
 void sockets_close(struct sockets *sockets);

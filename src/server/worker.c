@@ -34,11 +34,11 @@ struct worker {
     struct proxy proxy;
     struct listener **listeners; /* owned */
     size_t listener_count;
-    bool paused;   /* some listener waits for room */
+    bool paused; /* some listener waits for room */
     bool draining;
-    bool starved;  /* said so in the log */
+    bool starved; /* said so in the log */
     struct deadline retry;
-    struct task settle; /* after a change: listen again, or end */
+    struct task settle;      /* after a change: listen again, or end */
     struct mailbox *mailbox; /* owned */
     struct mail poke;        /* in flight while poked */
     atomic_bool poked;
@@ -362,10 +362,7 @@ static int build_proxy(struct worker *w)
         .client_gone = on_client_gone,
         .arg = w,
     };
-    list_init(&proxy->idle_clients);
-    list_init(&proxy->silent_clients);
-    list_init(&proxy->active_clients);
-    list_init(&proxy->tunnels);
+    proxy_init_lists(proxy);
     r = access_log_init(&proxy->access, w->io.loop, w->shop->writer,
                         (enum log_format)conf->log.access);
     if (r != 0) {

@@ -25,11 +25,11 @@ struct worker;
 
 /* What all workers share. */
 struct workshop {
-    struct snapshot *snapshot;   /* borrowed */
-    struct log_writer *writer;   /* borrowed */
-    struct sockets *sockets;     /* borrowed */
-    struct crowd *crowd;         /* borrowed; NULL: no limit per client */
-    struct str via_name;         /* borrowed */
+    struct snapshot *snapshot; /* borrowed */
+    struct log_writer *writer; /* borrowed */
+    struct sockets *sockets;   /* borrowed */
+    struct crowd *crowd;       /* borrowed; NULL: no limit per client */
+    struct str via_name;       /* borrowed */
     struct buf_budget buffers;
     struct fd_budget fds;
     _Atomic int64_t clients; /* connections of all workers */
@@ -51,8 +51,8 @@ enum worker_request {
     WORKER_CUT = 8,   /* end now */
 };
 
-/* Builds worker number index (from 0); its thread does not run yet. 0, or negative errno with *ret half built, for
- * worker_join. */
+/* Builds worker number index (from 0); its thread does not run yet. 0, or negative errno with *ret
+ * half built, for worker_join. */
 MUST_USE int worker_new(struct workshop *shop, size_t index, struct worker **ret);
 /* 0 or negative errno of pthread_create(3). */
 MUST_USE int worker_start(struct worker *worker);

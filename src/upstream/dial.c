@@ -144,7 +144,8 @@ static void on_attempt_ready(struct stream *stream)
     dial->events->connected(dial->arg, stream);
 }
 
-/* The next address to try: of the other family than the last if there is one, else the first that waits. */
+/* The next address to try: of the other family than the last if there is one, else the first that
+ * waits. */
 static struct attempt *pick(struct dial *dial)
 {
     struct attempt *first = NULL;

@@ -23,8 +23,8 @@ struct dial;
 struct dial_events {
     /* The winner; stream is given. The dial is gone when this returns. */
     void (*connected)(void *arg, struct stream *stream);
-    /* Every address has failed and no more will be offered. error: negative errno of the most telling attempt;
-     * at: its address. The dial is gone when this returns. */
+    /* Every address has failed and no more will be offered. error: negative errno of the most
+     * telling attempt; at: its address. The dial is gone when this returns. */
     void (*failed)(void *arg, int error, const struct addr *at);
 };
 

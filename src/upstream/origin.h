@@ -19,13 +19,13 @@ struct stream;
 
 /* Why there is no (more) response. */
 enum origin_failure {
-    ORIGIN_CONNECT,       /* no address could be connected: see error */
-    ORIGIN_CLOSED,        /* closed or reset before a response head was complete */
-    ORIGIN_MALFORMED,     /* the response could not be read */
+    ORIGIN_CONNECT,   /* no address could be connected: see error */
+    ORIGIN_CLOSED,    /* closed or reset before a response head was complete */
+    ORIGIN_MALFORMED, /* the response could not be read */
     ORIGIN_HEAD_TOO_LARGE,
     ORIGIN_NO_MEMORY,
-    ORIGIN_TRUNCATION,    /* the body was cut short; the head is out already */
-    ORIGIN_BAD_BODY,      /* so was its framing broken */
+    ORIGIN_TRUNCATION, /* the body was cut short; the head is out already */
+    ORIGIN_BAD_BODY,   /* so was its framing broken */
 };
 
 struct origin_events {
@@ -37,7 +37,8 @@ struct origin_events {
     /* data is borrowed until the next io_scratch. */
     void (*body)(void *arg, struct str data);
     void (*end)(void *arg, struct field_list *trailers);
-    /* Nothing follows. error: negative errno for ORIGIN_CONNECT; text: one sentence, may be NULL. */
+    /* Nothing follows. error: negative errno for ORIGIN_CONNECT; text: one sentence, may be NULL.
+     */
     void (*failed)(void *arg, enum origin_failure failure, int error, const char *text);
     /* What was queued of the request body has been written: more is wanted. */
     void (*drained)(void *arg);
@@ -48,7 +49,8 @@ struct origin_events {
 };
 
 struct origin_ops {
-    /* One more address that may be used, port included; the first one after start begins the work. */
+    /* One more address that may be used, port included; the first one after start begins the work.
+     */
     void (*offer)(void *origin, const struct addr *addr);
     void (*offer_end)(void *origin);
     void (*send_body)(void *origin, struct str data);
@@ -57,8 +59,8 @@ struct origin_ops {
     bool (*is_blocked)(void *origin);
     /* wants_more would be true again. */
     void (*resume)(void *origin);
-    /* Inside the head event of a 101: gives the connection away; *ret_surplus views what had been read behind
-     * the head, borrowed until the next io_scratch. */
+    /* Inside the head event of a 101: gives the connection away; *ret_surplus views what had been
+     * read behind the head, borrowed until the next io_scratch. */
     struct stream *(*take_stream)(void *origin, struct str *ret_surplus);
     void (*cancel)(void *origin);
 };

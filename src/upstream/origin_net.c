@@ -13,7 +13,8 @@
 #include "upstream/upstream_conn.h"
 #include "upstream/upstream_pool.h"
 
-/* How long ago a pooled connection may have served at the most, for a request that may not be sent twice. */
+/* How long ago a pooled connection may have served at the most, for a request that may not be sent
+ * twice. */
 #define FRESH_MS 1000
 
 static void drive(struct origin_net *o);
@@ -21,9 +22,8 @@ static void drive(struct origin_net *o);
 static void set_state(struct origin_net *o, enum origin_net_state state)
 {
     static const bool allowed[4][4] = {
-        [ORIGIN_NET_NEW] = {[ORIGIN_NET_DIALLING] = true,
-                            [ORIGIN_NET_BUSY] = true,
-                            [ORIGIN_NET_DONE] = true},
+        [ORIGIN_NET_NEW] =
+            {[ORIGIN_NET_DIALLING] = true, [ORIGIN_NET_BUSY] = true, [ORIGIN_NET_DONE] = true},
         [ORIGIN_NET_DIALLING] = {[ORIGIN_NET_BUSY] = true, [ORIGIN_NET_DONE] = true},
         [ORIGIN_NET_BUSY] = {[ORIGIN_NET_NEW] = true, [ORIGIN_NET_DONE] = true},
     };
@@ -61,8 +61,8 @@ static void cancel(void *origin)
     o->conn = NULL;
 }
 
-/* A pooled connection may have been closed by the origin just before: the same request goes out once more, if
- * nothing can have come of the first (RFC 9110 9.2.2). */
+/* A pooled connection may have been closed by the origin just before: the same request goes out
+ * once more, if nothing can have come of the first (RFC 9110 9.2.2). */
 static bool may_send_again(const struct origin_net *o)
 {
     return o->conn->reused && !o->response_begun && !o->body_begun && o->request->is_idempotent &&
@@ -76,9 +76,41 @@ static void on_conn_ready(void *owner)
     drive(owner);
 }
 
+/* Schemes that authenticate a connection and not a request, against RFC 9110 11.1: from the first
+ * sign of one the connection is this client's alone. */
+static bool names_connection_scheme(const struct field_list *fields, struct str name)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct field *field = &fields->items[i];
+        struct str rest = field->value;
+        struct str element;
+
+        if (!str_ieq(field->name, name)) {
+            continue;
+        }
+        while (field_next_element(&rest, &element)) {
+            struct str scheme = str_head(element, str_find(element, ' '));
+
+            if (str_ieq(scheme, STR("NTLM")) || str_ieq(scheme, STR("Negotiate"))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void bind_if(struct origin_net *o, const struct field_list *fields, struct str name)
+{
+    if (o->conn->bound_to == 0 && names_connection_scheme(fields, name)) {
+        o->conn->bound_to = o->binding->client;
+        o->binding->used = true;
+    }
+}
+
 static void begin(struct origin_net *o, struct upstream_conn *conn)
 {
     o->conn = conn;
+    bind_if(o, &o->request->fields, STR("Authorization"));
     set_state(o, ORIGIN_NET_BUSY);
     upstream_conn_own(conn, o, on_conn_ready);
     h1_parser_begin_response(conn->parser, &o->options->limits, o->arena, o->response,
@@ -144,7 +176,17 @@ static struct upstream_conn *lease(struct origin_net *o, const struct addr *addr
     if (o->no_pool) {
         return NULL;
     }
-    return upstream_pool_lease(o->options->pool, o->key, addrs, count,
+    if (o->binding->used) {
+        /* Without it the client would have to authenticate again: taken however old it is, after a
+         * look. */
+        struct upstream_conn *conn = upstream_pool_lease(
+            o->options->pool, o->key, o->binding->client, addrs, count, UINT64_MAX, true);
+
+        if (conn) {
+            return conn;
+        }
+    }
+    return upstream_pool_lease(o->options->pool, o->key, 0, addrs, count,
                                replayable ? UINT64_MAX : FRESH_MS, !replayable);
 }
 
@@ -239,7 +281,8 @@ static bool is_blocked(void *origin)
 
 /* ------------------------------------------------------------------ the response */
 
-/* Keep-Alive: timeout=N: closed a second earlier, so that our request does not cross the origin's FIN. */
+/* Keep-Alive: timeout=N: closed a second earlier, so that our request does not cross the origin's
+ * FIN. */
 static void note_keep_alive(struct origin_net *o)
 {
     struct str rest = field_value(&o->response->fields, FIELD_KEEP_ALIVE);
@@ -266,6 +309,7 @@ static void on_head(struct origin_net *o, struct str rest)
         return;
     }
     o->response_begun = true;
+    bind_if(o, &o->response->fields, STR("WWW-Authenticate"));
     note_keep_alive(o);
     o->events->head(o->arg, o->response);
 }
@@ -368,7 +412,7 @@ static void read_once(struct origin_net *o)
 {
     struct stream *stream = o->conn->stream;
     char *scratch = io_scratch(o->options->io);
-    ssize_t n = stream_read(stream, scratch, IO_SCRATCH_BYTES);
+    ssize_t n = stream_read(stream, scratch, io_read_bytes(o->options->io));
 
     if (n == -EAGAIN) {
         return;
@@ -460,8 +504,9 @@ const struct origin_ops origin_net_ops = {
 };
 
 int origin_net_start(struct origin_net *origin, const struct origin_net_options *options,
-                     struct arena *arena, const struct request *request,
-                     struct response *response, const struct origin_events *events, void *arg)
+                     struct arena *arena, struct upstream_binding *binding,
+                     const struct request *request, struct response *response,
+                     const struct origin_events *events, void *arg)
 {
     char key_bytes[HOST_NAME_MAX_BYTES + 16];
     struct text key = TEXT_OVER(key_bytes);
@@ -474,6 +519,7 @@ int origin_net_start(struct origin_net *origin, const struct origin_net_options 
         .events = events,
         .arg = arg,
         .arena = arena,
+        .binding = binding,
         .request = request,
         .response = response,
         .key = arena_copy(arena, text_str(&key)),

@@ -19,6 +19,7 @@
 struct dial;
 struct io;
 struct upstream_conn;
+struct upstream_binding;
 struct upstream_pool;
 
 struct origin_net_options {
@@ -41,10 +42,11 @@ struct origin_net {
     const struct origin_net_options *options; /* borrowed */
     const struct origin_events *events;
     void *arg;
-    struct arena *arena;           /* borrowed: the exchange's */
-    const struct request *request; /* borrowed, already prepared for going on */
-    struct response *response;     /* borrowed: filled here */
-    struct str key;                /* HOST:PORT */
+    struct arena *arena;              /* borrowed: the exchange's */
+    struct upstream_binding *binding; /* borrowed: the client connection's */
+    const struct request *request;    /* borrowed, already prepared for going on */
+    struct response *response;        /* borrowed: filled here */
+    struct str key;                   /* HOST:PORT */
     enum origin_net_state state;
     struct addr addrs[ORIGIN_NET_ADDRS];
     size_t addr_count;
@@ -57,14 +59,14 @@ struct origin_net {
     bool response_begun;
     bool paused;
     struct str surplus; /* behind a 101's head, in the scratch */
-    bool no_pool; /* a pooled connection has failed: no second try with another */
+    bool no_pool;       /* a pooled connection has failed: no second try with another */
     struct task step;
 };
 
-/* origin is embedded; nothing is sent before the first offer. All pointers are borrowed until cancel, the end or
- * the failure. 0 or -ENOMEM. */
+/* origin is embedded; nothing is sent before the first offer. All pointers are borrowed until
+ * cancel, the end or the failure. 0 or -ENOMEM. */
 MUST_USE int origin_net_start(struct origin_net *origin, const struct origin_net_options *options,
-                              struct arena *arena, const struct request *request,
-                              struct response *response, const struct origin_events *events,
-                              void *arg);
+                              struct arena *arena, struct upstream_binding *binding,
+                              const struct request *request, struct response *response,
+                              const struct origin_events *events, void *arg);
 extern const struct origin_ops origin_net_ops;

@@ -14,8 +14,8 @@ static void on_stream_ready(struct stream *stream)
     struct upstream_conn *conn = stream->owner;
 
     if (conn->state == UPSTREAM_IDLE) {
-        /* Bytes, the end or an error while nobody asked: no connection to go on with. A mere edge of
-         * writability changes nothing. */
+        /* Bytes, the end or an error while nobody asked: no connection to go on with. A mere edge
+         * of writability changes nothing. */
         if (stream->readable) {
             upstream_conn_close(conn, false);
         }

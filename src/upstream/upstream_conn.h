@@ -26,7 +26,6 @@ struct upstream_pool;
 
 enum upstream_state { UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED };
 
-
 struct upstream_conn {
     enum upstream_state state;
     struct io *io;
@@ -35,7 +34,8 @@ struct upstream_conn {
     struct h1_parser *parser; /* owned */
     struct addr peer;
     bool poisoned;
-    bool reused;           /* has carried an exchange before this one */
+    uint64_t bound_to;      /* the only client connection it may serve; 0: any */
+    bool reused;            /* has carried an exchange before this one */
     uint64_t idle_limit_ms; /* what the origin's Keep-Alive allows; UINT64_MAX: it said nothing */
     uint64_t last_used_ms;
     /* For the lease: the owner of a BUSY connection is called when its stream is ready. */

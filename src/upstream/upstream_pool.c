@@ -50,8 +50,8 @@ void upstream_pool_forget(struct upstream_conn *conn)
 }
 
 struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str key,
-                                          const struct addr *addrs, size_t addr_count,
-                                          uint64_t max_age_ms, bool careful)
+                                          uint64_t bound_to, const struct addr *addrs,
+                                          size_t addr_count, uint64_t max_age_ms, bool careful)
 {
     uint64_t now_ms = loop_now_ms(pool->io->loop);
     struct map_node *node = map_find(&pool->by_key, key);
@@ -60,7 +60,7 @@ struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str
         struct upstream_conn *conn = conn_of(node);
 
         node = map_find_next(node);
-        if (!is_among(&conn->peer, addrs, addr_count)) {
+        if (conn->bound_to != bound_to || !is_among(&conn->peer, addrs, addr_count)) {
             continue;
         }
         if (now_ms - conn->last_used_ms > max_age_ms) {
@@ -124,8 +124,7 @@ void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstr
     }
     /* The origin's FIN may have come with the last bytes: no further edge would tell. */
     if (conn->poisoned || (conn->stream->readable && !stream_is_quiet(conn->stream)) ||
-        idle_ms == 0 || pool->options.idle_per_host == 0 ||
-        pool->options.idle_total == 0) {
+        idle_ms == 0 || pool->options.idle_per_host == 0 || pool->options.idle_total == 0) {
         upstream_conn_close(conn, false);
         return;
     }
@@ -147,6 +146,17 @@ void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstr
     deadline_arm(&conn->expiry, idle_ms);
     stream_relax(conn->stream);
     pool->count++;
+}
+
+void upstream_pool_unbind(struct upstream_pool *pool, uint64_t client)
+{
+    LIST_FOR_EACH (node, next, &pool->by_age) {
+        struct upstream_conn *conn = LIST_ITEM(node, struct upstream_conn, by_age);
+
+        if (conn->bound_to == client) {
+            upstream_conn_close(conn, false);
+        }
+    }
 }
 
 bool upstream_pool_shed(struct upstream_pool *pool)

@@ -26,6 +26,13 @@ struct upstream_pool_options {
     uint64_t idle_ms; /* 0: nothing is kept */
 };
 
+/* The bond between one client connection and upstream connections that an origin has authenticated
+ * as a whole (NTLM, Negotiate): they serve that client connection alone. */
+struct upstream_binding {
+    uint64_t client; /* number of the client connection, from 1 */
+    bool used;       /* some connection is bound to it */
+};
+
 struct upstream_pool {
     struct io *io; /* borrowed */
     struct upstream_pool_options options;
@@ -39,13 +46,17 @@ MUST_USE int upstream_pool_init(struct upstream_pool *pool, struct io *io,
 /* Closes all idle connections. */
 void upstream_pool_deinit(struct upstream_pool *pool);
 
-/* A BUSY connection (owned by the caller) with this key whose peer is one of addrs, last used at most
- * max_age_ms ago, or NULL. careful: look at the socket first, for a request that may not be sent twice. */
+/* A BUSY connection (owned by the caller) with this key, bound to that client (0: to none), whose
+ * peer is one of addrs, last used at most max_age_ms ago, or NULL. careful: look at the socket
+ * first, for a request that may not be sent twice. */
 MUST_USE struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str key,
-                                                   const struct addr *addrs, size_t addr_count,
-                                                   uint64_t max_age_ms, bool careful);
+                                                   uint64_t bound_to, const struct addr *addrs,
+                                                   size_t addr_count, uint64_t max_age_ms,
+                                                   bool careful);
 /* Takes a BUSY connection whose exchange is over; closes it when it may not or need not be kept. */
 void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstream_conn *conn);
+/* Closes the idle connections that are bound to a client that has gone. */
+void upstream_pool_unbind(struct upstream_pool *pool, uint64_t client);
 /* For upstream_conn.c: the connection leaves the idle ones. */
 void upstream_pool_forget(struct upstream_conn *conn);
 /* Closes the connection idle longest; false when there is none. */

@@ -21,9 +21,10 @@ def run(command, **how):
     result = subprocess.run(
         command, capture_output=True, timeout=6 * DEADLINE, check=False, env=env, **how
     )
-    assert (
-        result.returncode == 0
-    ), f"{' '.join(map(str, command))}: status {result.returncode}\n{result.stdout[-2000:]!r}\n{result.stderr.decode(errors='replace')[-4000:]}"
+    assert result.returncode == 0, (
+        f"{' '.join(map(str, command))}: status {result.returncode}\n{result.stdout[-2000:]!r}\n"
+        f"{result.stderr.decode(errors='replace')[-4000:]}"
+    )
     return result
 
 
@@ -55,8 +56,8 @@ class Certificate:
 
 
 class Nginx:
-    """nginx as a child of the test, its files in a directory of the test. Serves .root, by HTTP on .port and
-    by TLS on .tls_port; /upload/ takes PUT."""
+    """nginx as a child of the test, its files in a directory of the test. Serves .root, by HTTP
+    on .port and by TLS on .tls_port; /upload/ takes PUT."""
 
     def __init__(self, directory, certificate):
         self.root = directory / "root"
@@ -74,8 +75,9 @@ class Nginx:
             http {{
                 access_log {directory}/access.log combined;
                 client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-                fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-                client_max_body_size 0; types {{ text/html html; }} default_type application/octet-stream;
+                fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
+                scgi_temp_path {directory}/scgi; client_max_body_size 0;
+                types {{ text/html html; }} default_type application/octet-stream;
                 server {{
                     listen 127.0.0.1:{self.port};
                     listen 127.0.0.1:{self.tls_port} ssl;

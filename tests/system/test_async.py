@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Why a proxy is asynchronous: one worker, 5,000 clients at once, an origin that answers after a second."""
+"""Why a proxy is asynchronous: one worker, 5,000 clients at once, an origin that answers after a
+second."""
 
 import collections
 import multiprocessing
@@ -62,7 +63,8 @@ def accept_all(listener, poll, peers):
 
 
 def crowd(proxy, request, pipe):
-    """CLIENTS connections at once, each with the one request; tells how many were answered, and when."""
+    """CLIENTS connections at once, each with the one request; tells how many were answered, and
+    when."""
     raise_descriptor_limit()
     poll = select.epoll()
     waiting = {}
@@ -134,9 +136,10 @@ def test_5000_clients_wait_at_once(lab, figure):
         listener.close()
 
     figure(
-        f"{CLIENTS} clients at once, origin answers after {DELAY:.0f} s: all in {whole:.2f} s (the clients took "
-        f"{sent_after:.2f} s of it to ask); meanwhile {len(probe.times)} requests to a fast origin took "
-        f"{1000 * probe.median():.1f} ms, at most {1000 * max(probe.times):.1f} ms; threads: {sorted(names.values())}"
+        f"{CLIENTS} clients at once, origin answers after {DELAY:.0f} s: all in {whole:.2f} s "
+        f"(the clients took {sent_after:.2f} s of it to ask); meanwhile {len(probe.times)} requests "
+        f"to a fast origin took {1000 * probe.median():.1f} ms, at most "
+        f"{1000 * max(probe.times):.1f} ms; threads: {sorted(names.values())}"
     )
     assert answered == CLIENTS
     assert most_threads == 3

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Streaming takes no memory: a reader of 1 MiB/s holds back whoever sends, in each direction, with and
-without a tunnel. The four run at the same time, each with a daemon of its own."""
+"""Streaming takes no memory: a reader of 1 MiB/s holds back whoever sends, in each direction,
+with and without a tunnel. The four run at the same time, each with a daemon of its own."""
 
 import threading
 import time
@@ -154,7 +154,8 @@ def test_slow_reader_costs_no_memory(transfers, figure, name):
         raise transfer.fault
     grown = transfer.resident_most - transfer.resident_before
     figure(
-        f"{name}: {transfer.read / MIB:.1f} MiB read in {SECONDS} s, writer held at {transfer.written / MIB:.1f} MiB, "
+        f"{name}: {transfer.read / MIB:.1f} MiB read in {SECONDS} s, "
+        f"writer held at {transfer.written / MIB:.1f} MiB, "
         f"resident {transfer.resident_before / MIB:.1f} MiB, at most {grown / MIB:+.2f} MiB more"
     )
     assert transfer.read > RATE * SECONDS * 0.8, "the reader did not get what it could take"

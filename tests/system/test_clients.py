@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Real programs through the proxy: curl, wget, git, apt, Python, Node; against nginx, plain and with TLS."""
+"""Real programs through the proxy: curl, wget, git, apt, Python, Node; against nginx, plain and
+with TLS."""
 
 import hashlib
 import json
@@ -65,7 +66,7 @@ def curl(proxy, program, certificate):
     return call
 
 
-# --- curl ---------------------------------------------------------------------------------------------------
+# --- curl ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -220,7 +221,7 @@ def test_curl_shows_why_a_request_failed(curl, lab, program):
     assert status == "502" and "refused" in body.lower()
 
 
-# --- wget ---------------------------------------------------------------------------------------------------
+# --- wget ---------------------------------------------------------------------
 
 
 def wget(program, proxy, *arguments, **how):
@@ -251,7 +252,7 @@ def test_wget(lab, proxy, program, nginx, certificate, tmp_path):
     assert file.read_bytes() == nginx.large
 
 
-# --- git ----------------------------------------------------------------------------------------------------
+# --- git ----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +320,7 @@ def test_git_clone_fetch_and_push(lab, proxy, program, repository, certificate, 
         )
 
 
-# --- apt ----------------------------------------------------------------------------------------------------
+# --- apt ----------------------------------------------------------------------
 
 
 def build_package(program, directory, name, size):
@@ -392,7 +393,7 @@ def test_apt_get_update_and_download(lab, proxy, program, nginx, tmp_path):
         )
 
 
-# --- Python and Node ------------------------------------------------------------------------------------------
+# --- Python and Node ----------------------------------------------------------
 
 
 def test_python_requests(lab, proxy, nginx, certificate):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Where it listens: both families, unix sockets, sockets that were handed over, ports that are taken."""
+"""Where it listens: both families, unix sockets, sockets that were handed over, ports that are
+taken."""
 
 import fcntl
 import os
@@ -13,7 +14,7 @@ import pytest
 
 import viaduct_harness
 import wire
-from wire import free_port, wait_until
+from wire import free_port
 
 
 def has_ipv6():
@@ -176,7 +177,7 @@ def test_a_port_can_be_taken_again_at_once(lab):
     assert works(lab, ("127.0.0.1", port))
 
 
-# --- Sockets that were handed over ----------------------------------------------------------------------
+# --- Sockets that were handed over --------------------------------------------
 
 
 def listening(kind=socket.AF_INET, address=("127.0.0.1", 0)):
@@ -246,7 +247,7 @@ def test_systemd_without_a_socket_fails(tmp_path):
     assert "systemd" in start_failing(tmp_path, "listen s.address=systemd")
 
 
-# --- The built-in listener, in a network namespace of its own ------------------------------------------------
+# --- The built-in listener, in a network namespace of its own -----------------
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ def test_built_in_listener_leaves_ipv6_out_where_there_is_none(lab, namespace):
     if not Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").exists():
         prepare = "ip link set lo up"
     else:
-        prepare = "ip link set lo up; echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
+        prepare = "ip link set lo up; for i in all lo; do echo 1 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; done"
     proxy = built_in(lab, namespace, prepare)
     assert proxy.addresses() == ["127.0.0.1:8080"]
     said = [line for line in proxy.stderr().splitlines() if "[::1]" in line]

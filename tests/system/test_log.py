@@ -122,7 +122,7 @@ def test_level(lab, tmp_path):
     assert all("event=request" in line for line in path.read_text().splitlines())
 
 
-# --- Destinations -------------------------------------------------------------------------------------------
+# --- Destinations -------------------------------------------------------------
 
 
 def serves(lab, proxy, count=3):
@@ -145,7 +145,8 @@ def test_stdout_closed(lab):
 
 
 def test_stdin_stdout_and_stderr_closed(lab):
-    """No socket may take the place of a standard stream, where a stray message would end up in it."""
+    """No socket may take the place of a standard stream, where a stray message would end up in
+    it."""
     proxy = silent(lab, None, wrapper=["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-'])
     serves(lab, proxy)
     for number in (0, 1, 2):

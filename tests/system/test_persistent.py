@@ -96,8 +96,8 @@ def test_clients_at_once_get_a_connection_each(lab):
 
 
 def read_one_then_close(answer, how):
-    """A script: the first connection answers once, and ends when the second request has come; all later ones
-    answer everything."""
+    """A script: the first connection answers once, and ends when the second request has come; all
+    later ones answer everything."""
 
     def script(peer):
         if peer is not peer.origin.peers[0]:
@@ -115,7 +115,8 @@ def read_one_then_close(answer, how):
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
 def test_stale_connection_is_replaced_unseen(lab, method, how):
-    """The pooled connection dies under the second request, which may be sent again (RFC 9110 9.2.2)."""
+    """The pooled connection dies under the second request, which may be sent again (RFC 9110
+    9.2.2)."""
     origin = lab.origin(read_one_then_close(OK if method != "HEAD" else response_bytes(), how))
     client = lab.client(lab.viaduct())
     for _ in range(2):
@@ -376,7 +377,8 @@ def test_connection_whose_request_was_not_sent_whole_is_not_used_again(lab):
 
 
 def test_rest_of_a_refused_upload_does_not_become_a_request(lab):
-    """The body of a request that was answered early is read on and thrown away, or the connection ends."""
+    """The body of a request that was answered early is read on and thrown away, or the connection
+    ends."""
     origin = lab.origin()
     client = lab.client(lab.viaduct())
     smuggled = request_bytes("GET", origin.url("/smuggled"))

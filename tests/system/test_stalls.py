@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Peers that stall, trickle, half-close and reset, on either side: what the client gets, what the log
-says, and that no descriptor is left (the lab counts them after every test)."""
+"""Peers that stall, trickle, half-close and reset, on either side: what the client gets, what the
+log says, and that no descriptor is left (the lab counts them after every test)."""
 
 import socket
 import threading
@@ -25,8 +25,8 @@ BODY = b"the body of it"
 
 @dataclass
 class Case:
-    """client(client, origin) and origin(peer) play their parts; then there is one line in the log with
-    this status and end. hasty: with time limits that a stall soon meets."""
+    """client(client, origin) and origin(peer) play their parts; then there is one line in the log
+    with this status and end. hasty: with time limits that a stall soon meets."""
 
     client: Callable
     status: str
@@ -48,7 +48,7 @@ def play(lab, case):
     assert len(proxy.find_lines(event="request")) == 1
 
 
-# --- What clients do ----------------------------------------------------------------------------------------
+# --- What clients do ----------------------------------------------------------
 
 
 def trickle_head(client, origin):
@@ -238,7 +238,7 @@ def test_client_that_half_closes_behind_pipelined_requests(lab):
     client.expect_end("fin")
 
 
-# --- What origins do ----------------------------------------------------------------------------------------
+# --- What origins do ----------------------------------------------------------
 
 FRAMINGS = ["length", "chunked", "close"]
 
@@ -302,7 +302,8 @@ WRITERS = [
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("write", WRITERS)
 def test_response_and_fin(lab, write, framing, client_version):
-    """However a response and the end of its connection reach the proxy, the client gets all of it and its end."""
+    """However a response and the end of its connection reach the proxy, the client gets all of it
+    and its end."""
     proxy = lab.viaduct()
     origin = lab.origin(answer_in(write, framing))
     origin.client_has_it = threading.Event()
@@ -469,7 +470,7 @@ def ignore_errors(script, peer):
         pass
 
 
-# --- The same in tunnels ------------------------------------------------------------------------------------
+# --- The same in tunnels ------------------------------------------------------
 
 SIDES = ["client", "origin"]
 
@@ -493,7 +494,8 @@ def sides_of(side, client, peer):
 @pytest.mark.parametrize("write", ["one segment", "two segments", "after it was read"])
 @pytest.mark.parametrize("side", SIDES)
 def test_tunnel_bytes_and_fin(lab, side, write, size):
-    """Bytes and FIN of either side arrive at the other; then the other direction ends in its own time."""
+    """Bytes and FIN of either side arrive at the other; then the other direction ends in its own
+    time."""
     proxy, client, peer, origin = tunnel_ends(lab)
     near, far = sides_of(side, client, peer)
     data = bytes(i % 256 for i in range(size))
@@ -553,9 +555,10 @@ def test_tunnel_reset(lab, side):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_tunnel_reset_with_bytes_that_nobody_reads(lab, side):
-    """The other side's buffers are full, and it reads nothing: the reset must be seen all the same."""
+    """The other side's buffers are full, and it reads nothing: the reset must be seen all the
+    same."""
     proxy, client, peer, origin = tunnel_ends(lab)
-    near, far = sides_of(side, client, peer)
+    near, _ = sides_of(side, client, peer)
     near.sock.settimeout(0.3)
     with pytest.raises(socket.timeout):
         while True:
@@ -588,7 +591,7 @@ def test_tunnel_stall_with_one_direction_ended(lab, side):
 
 
 def test_tunnel_has_a_limit_when_asked_for(lab):
-    proxy, client, peer, origin = tunnel_ends(lab, "timeouts.tunnel=500ms")
+    proxy, client, _, origin = tunnel_ends(lab, "timeouts.tunnel=500ms")
 
     def ping():
         try:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Upgrade: relayed when the origin answers 101 to a client that asked; WebSocket by real programs."""
+"""Upgrade: relayed when the origin answers 101 to a client that asked; WebSocket by real
+programs."""
 
 import asyncio
 import threading
@@ -8,7 +9,7 @@ import pytest
 import websockets
 
 import wire
-from wire import request_bytes, response_bytes
+from wire import request_bytes
 
 WEBSOCKET = [
     ("Connection", "Upgrade"),
@@ -67,7 +68,8 @@ def test_bytes_in_one_segment_with_the_101_are_relayed(lab):
 
 
 def test_bytes_behind_the_upgrade_request_wait_for_the_101(lab):
-    """A client may not send before the 101; if it does, nothing is lost and nothing is taken for a request."""
+    """A client may not send before the 101; if it does, nothing is lost and nothing is taken for
+    a request."""
     gate = threading.Event()
 
     def script(peer):
@@ -152,7 +154,7 @@ def test_upgrade_with_a_body(lab):
     origin.join()
 
 
-# --- A real client and a real server ---------------------------------------------------------------------
+# --- A real client and a real server ------------------------------------------
 
 
 class WebSocketServer:
@@ -212,8 +214,8 @@ def test_websocket_through_connect(lab, websocket_server):
 
 
 def test_websocket_through_upgrade(lab, websocket_server):
-    """python3-websockets writes origin-form; a shim in front of it makes that absolute-form, as a client
-    that is told to use a proxy for ws:// by Upgrade writes it."""
+    """python3-websockets writes origin-form; a shim in front of it makes that absolute-form, as a
+    client that is told to use a proxy for ws:// by Upgrade writes it."""
     proxy = lab.viaduct()
     authority = f"127.0.0.1:{websocket_server.port}"
 

@@ -19,6 +19,7 @@ def wake_ups(proxy):
     return counts
 
 
+@pytest.mark.notsan  # it has a thread of its own
 def test_number_of_workers(lab):
     """The main thread, the log's writer, and the workers."""
     for workers in (1, 4):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The daemon under test: starts the real binary on port 0, reads its log, watches its process.
 
-VIADUCT          the binary of ordinary tests (default build/asan/viaduct, else build/viaduct)
+VIADUCT          the binary of ordinary tests (default build/asan/src/viaduct, else build/viaduct)
 VIADUCT_RELEASE  the binary of tests about memory and time (default build/viaduct)
 VIADUCT_TEST_SLOWNESS  a factor on all deadlines, for instrumented builds
 """
@@ -33,7 +33,7 @@ def binary(release=False):
     elif "VIADUCT" in os.environ:
         path = Path(os.environ["VIADUCT"])
     else:
-        path = ROOT / "build" / "asan" / "viaduct"
+        path = ROOT / "build" / "asan" / "src" / "viaduct"
         if not path.exists():
             path = ROOT / "build" / "viaduct"
     assert (
@@ -89,10 +89,10 @@ class Daemon:
         check_leaks=True,
         built_in_listener=False,
     ):
-        """options are SECTION.KEY=VALUE; a listener on 127.0.0.1 port 0 is added unless one of them,
-        or config, names one. nofile: RLIMIT_NOFILE, soft and hard. stdout: a descriptor for the log
-        instead of our pipe. wrapper: words before the command line. check_leaks: count descriptors
-        at the end."""
+        """options are SECTION.KEY=VALUE; a listener on 127.0.0.1 port 0 is added unless one of
+        them, or config, names one. nofile: RLIMIT_NOFILE, soft and hard. stdout: a descriptor
+        for the log instead of our pipe. wrapper: words before the command line. check_leaks:
+        count descriptors at the end."""
         self.check_leaks = check_leaks
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -157,7 +157,8 @@ class Daemon:
             self.changed.notify_all()
 
     def begin_test(self):
-        """What has been logged so far belongs to earlier tests. A request of our own is the last of it."""
+        """What has been logged so far belongs to earlier tests. A request of our own is the last
+        of it."""
         number = len(self.lines)
         peer = wire.connect(self.address)
         peer.get(f"ftp://begin/{number}")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Raw peers: a TCP connection with deadlines, a strict reader of HTTP/1 messages, and scripted origins.
+"""Raw peers: a TCP connection with deadlines, a strict reader of HTTP/1 messages, and scripted
+origins.
 
 Nothing here forgives: a bare LF, a second Content-Length, blanks in a chunk size or bytes that do
 not add up fail the test, because what the proxy wrote is what is under test.
@@ -312,7 +313,8 @@ class Peer:
     # Client side
 
     def request(self, method, target, fields=(), body=None, version="1.1"):
-        """Writes one request. fields are added behind Host, which is made from the target unless given."""
+        """Writes one request. fields are added behind Host, which is made from the target unless
+        given."""
         self.send(request_bytes(method, target, fields, body, version))
 
     def get(self, target, fields=(), **kwargs):

@@ -11,7 +11,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 2);
+    arena_pool_init(&pool, 2, NULL);
     arena_init(&arena, &pool);
 }
 

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <string.h>
 
 #include "base/buf.h"
 
 static struct buf_budget budget;
+static struct buf_account account;
 static struct buf_pool pool;
 static struct buf buf;
 
 static void set_up(void)
 {
-    budget.max_bytes = (uint64_t)1 << 20;
+    budget.max_bytes = (int64_t)1 << 20;
     atomic_store(&budget.used_bytes, 0);
-    buf_pool_init(&pool, &budget);
+    account = (struct buf_account){.budget = &budget};
+    buf_pool_init(&pool, &account);
     buf = (struct buf){0};
 }
 
@@ -21,6 +22,7 @@ static void tear_down(void)
 {
     buf_release(&buf, &pool);
     buf_pool_deinit(&pool);
+    buf_account_settle(&account);
     cr_expect_eq(atomic_load(&budget.used_bytes), 0, "all was given back");
 }
 
@@ -71,17 +73,30 @@ Test(buf, front_room_is_used_before_growing)
     cr_expect_eq(buf_str(&buf).ptr[95], 'x');
 }
 
-Test(buf, budget_is_kept)
+Test(buf, what_is_in_use_counts_and_what_is_kept_for_later_does_not)
 {
-    struct buf other = {0};
-
-    budget.max_bytes = 8192;
     append("a");
-    cr_expect_eq(buf_append(&other, &pool, "b", 1), 0);
-    cr_expect_eq(buf_reserve(&buf, &pool, 5000), -ENOBUFS);
-    cr_expect(str_eq(buf_str(&buf), STR("a")), "nothing is lost");
-    cr_expect_eq(atomic_load(&budget.used_bytes), 8192);
-    buf_release(&other, &pool);
+    buf_account_settle(&account);
+    cr_expect_eq(atomic_load(&budget.used_bytes), 4096);
+    buf_consume(&buf, &pool, 1);
+    buf_account_settle(&account);
+    cr_expect_eq(atomic_load(&budget.used_bytes), 0);
+    cr_expect_gt(pool.free_bytes, 0);
+}
+
+Test(buf, large_sums_are_settled_at_once)
+{
+    cr_assert_eq(buf_reserve(&buf, &pool, (size_t)64 << 10), 0);
+    cr_expect_eq(atomic_load(&budget.used_bytes), 64 << 10);
+}
+
+Test(buf, spent_budget_is_told_and_refuses_nothing)
+{
+    budget.max_bytes = (int64_t)64 << 10;
+    cr_expect_not(buf_budget_is_spent(&budget));
+    cr_assert_eq(buf_reserve(&buf, &pool, (size_t)64 << 10), 0);
+    cr_expect(buf_budget_is_spent(&budget));
+    cr_expect_eq(buf_reserve(&buf, &pool, (size_t)128 << 10), 0);
 }
 
 Test(buf, impossible_sizes_fail)

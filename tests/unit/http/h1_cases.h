@@ -118,7 +118,7 @@ static inline void h1_put_response(struct text *line, const struct response *res
 static inline void h1_run_begin(struct h1_run *run, enum h1_side side, const struct h1_case *c,
                                 const struct h1_limits *limits)
 {
-    arena_pool_init(&run->pool, 0);
+    arena_pool_init(&run->pool, 0, NULL);
     arena_init(&run->arena, &run->pool);
     run->line = TEXT_OVER(run->space);
     run->body_len = 0;

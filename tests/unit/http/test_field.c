@@ -12,7 +12,7 @@ static struct field_list list;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 4);
+    arena_pool_init(&pool, 4, NULL);
     arena_init(&arena, &pool);
     field_list_init(&list, &arena);
 }

@@ -15,7 +15,7 @@ static struct forward_options options;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 4);
+    arena_pool_init(&pool, 4, NULL);
     arena_init(&arena, &pool);
     request = (struct request){.method_text = STR("GET"), .method = METHOD_GET, .minor_version = 1};
     request.target = (struct target){.port = 80, .origin_form = STR("/")};

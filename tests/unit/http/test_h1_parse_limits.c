@@ -122,7 +122,7 @@ struct fixture {
 static void fixture_begin(struct fixture *f)
 {
     f->limits = (struct h1_limits){.head_bytes = 65536, .target_bytes = 16384, .fields = 200};
-    arena_pool_init(&f->pool, 16);
+    arena_pool_init(&f->pool, 16, NULL);
     arena_init(&f->arena, &f->pool);
     cr_assert_eq(h1_parser_new_request(&f->parser), 0);
     h1_parser_begin_request(f->parser, &f->limits, &f->arena, &f->request);

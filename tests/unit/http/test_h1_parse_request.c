@@ -346,7 +346,7 @@ Test(h1_parse_request, serves_one_message_after_the_other)
     struct request request;
     size_t pos = 0;
 
-    arena_pool_init(&pool, 4);
+    arena_pool_init(&pool, 4, NULL);
     arena_init(&arena, &pool);
     cr_assert_eq(h1_parser_new_request(&parser), 0);
     for (char number = '1'; number <= '3'; number++) {

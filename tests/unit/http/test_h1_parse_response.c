@@ -283,7 +283,7 @@ Test(h1_parse_response, ends_each_interim_response)
     struct response response;
     size_t pos = 0;
 
-    arena_pool_init(&pool, 4);
+    arena_pool_init(&pool, 4, NULL);
     arena_init(&arena, &pool);
     cr_assert_eq(h1_parser_new_response(&parser), 0);
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {

@@ -9,7 +9,7 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 4);
+    arena_pool_init(&pool, 4, NULL);
     arena_init(&arena, &pool);
 }
 

@@ -16,7 +16,7 @@ static struct str body;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 4);
+    arena_pool_init(&pool, 4, NULL);
     arena_init(&arena, &pool);
     request = (struct request){.method_text = STR("GET"), .method = METHOD_GET, .minor_version = 1};
     field_list_init(&request.fields, &arena);
