@@ -51,7 +51,7 @@ static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
         count(pool, (int64_t)chunk->cap);
         return chunk;
     }
-    cap = MAX(cap, min_cap);
+    cap = mem_may_pool() ? MAX(cap, min_cap) : min_cap;
     if (!mem_add(cap, sizeof(*chunk), &size)) {
         return NULL;
     }

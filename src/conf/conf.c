@@ -381,6 +381,7 @@ static void load(struct conf_loader *loader, const struct conf_load_options *opt
     add_unnamed_sections(loader);
     if (path) {
         loader->conf->source = conf_keep(loader->state, str_of(path));
+        loader->error = loader->conf->source ? loader->error : -ENOMEM;
         conf_read_source(loader, path);
     }
     apply_overrides(loader, options);

@@ -142,7 +142,7 @@ const struct conf_key conf_keys[] = {
      .help = "hosts file, read again when it changes"},
     {"dns", "cache_entries", CONF_TYPE_COUNT, CONF(dns.cache_entries), "10000",
      .min = 1, .max = COUNT_MAX, .zero_is_off = true,
-     .help = "names kept; 0 turns the cache off"},
+     .help = "names kept, per worker; 0 turns the cache off"},
     {"dns", "max_ttl", CONF_TYPE_TIME, CONF(dns.max_ttl_ms), "1h",
      .max = TIME_MAX,
      .help = "an answer is kept for its own TTL, and for no longer than this"},

@@ -67,7 +67,7 @@ static int probe(struct addr *addr)
 {
     struct sockaddr_storage sa;
     socklen_t len = sizeof(sa);
-    int fd;
+    int fd = -1;
     int r = bind_tcp(addr, false, &fd);
 
     if (r != 0) {

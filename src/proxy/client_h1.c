@@ -128,6 +128,8 @@ static void end_exchange(struct client *c, const char *end)
     if (x) {
         exchange_finish(x, end);
     }
+    h1_parser_free(c->parser);
+    c->parser = NULL;
 }
 
 /* The client is gone, or must go: whatever ran for it ends now. */
@@ -147,8 +149,7 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf
 {
     struct client *c = mem_zalloc(sizeof(*c));
 
-    if (!c || h1_parser_new_request(&c->parser) != 0) {
-        mem_free(c);
+    if (!c) {
         proxy->client_gone(proxy->arg, &stream->peer);
         stream_close(stream, true);
         return;
@@ -174,6 +175,10 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf
 
 static bool begin_exchange(struct client *c)
 {
+    if (h1_parser_new_request(&c->parser) != 0) {
+        close_client(c, true);
+        return false;
+    }
     c->x = exchange_new(c->proxy, &c->peer, c->listener, &c->binding, &client_downstream_ops, c);
     if (!c->x) {
         close_client(c, true);

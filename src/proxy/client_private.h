@@ -42,7 +42,7 @@ struct client {
     struct stream *stream; /* owned */
     struct outq out;
     struct buf in;            /* read, not yet taken by the parser */
-    struct h1_parser *parser; /* owned */
+    struct h1_parser *parser; /* owned, as long as an exchange runs */
     struct exchange *x;       /* owned from HEAD to the end of ACTIVE or DRAIN */
     const struct conf_listener *listener;
     struct addr peer;

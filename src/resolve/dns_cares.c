@@ -41,6 +41,7 @@ struct dns_channel {
     struct dns_cares *dns;
     ares_channel ares; /* owned */
     bool asks_next;
+    bool deaf; /* some socket is not watched for want of memory: every tick looks at it */
     struct list sockets;
     struct list questions; /* in flight and without an answer */
     size_t in_flight;
@@ -126,19 +127,17 @@ static void socket_new(struct dns_channel *channel, int fd, unsigned what)
 {
     struct dns_socket *sock = mem_zalloc(sizeof(*sock));
 
-    if (!sock) {
-        return;
-    }
-    if (loop_watch_new(channel->dns->loop, fd, what, on_ready, channel, &sock->watch) < 0) {
+    if (!sock ||
+        loop_watch_new(channel->dns->loop, fd, what, on_ready, channel, &sock->watch) < 0) {
         mem_free(sock);
+        channel->deaf = true;
         return;
     }
     sock->fd = fd;
     list_push_back(&channel->sockets, &sock->node);
 }
 
-/* The library tells what it waits for; neither: the descriptor is about to be closed. A socket that
- * cannot be watched for want of memory ends in the question's timeout. */
+/* The library tells what it waits for; neither: the descriptor is about to be closed. */
 static void on_sock_state(void *arg, ares_socket_t fd, int readable, int writable)
 {
     struct dns_channel *channel = arg;
@@ -153,6 +152,7 @@ static void on_sock_state(void *arg, ares_socket_t fd, int readable, int writabl
         socket_new(channel, fd, what);
     } else if (loop_watch_set(sock->watch, what) < 0) {
         socket_free(sock);
+        channel->deaf = true;
     }
 }
 
@@ -518,6 +518,25 @@ static void on_ready(void *arg, int fd, unsigned what)
     hand_out_answers(dns);
 }
 
+/* Tries the sockets that nobody watches, without knowing whether they are ready. */
+static void try_unwatched(struct dns_channel *channel)
+{
+    ares_socket_t fds[ARES_GETSOCK_MAXNUM];
+    unsigned wanted = (unsigned)ares_getsock(channel->ares, fds, ARES_GETSOCK_MAXNUM);
+
+    channel->deaf = false;
+    for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+        bool reads = wanted >> i & 1;
+        bool writes = wanted >> (i + ARES_GETSOCK_MAXNUM) & 1;
+
+        if ((reads || writes) && !socket_find(channel, fds[i])) {
+            channel->deaf = true;
+            ares_process_fd(channel->ares, reads ? fds[i] : ARES_SOCKET_BAD,
+                            writes ? fds[i] : ARES_SOCKET_BAD);
+        }
+    }
+}
+
 static void on_tick(struct deadline *deadline)
 {
     struct dns_cares *dns = CONTAINER_OF(deadline, struct dns_cares, tick);
@@ -526,6 +545,9 @@ static void on_tick(struct deadline *deadline)
         struct dns_channel *channel = LIST_ITEM(node, struct dns_channel, node);
 
         ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+        if (channel->deaf) {
+            try_unwatched(channel);
+        }
     }
     hand_out_answers(dns);
 }

@@ -113,6 +113,10 @@ static void begin(struct origin_net *o, struct upstream_conn *conn)
     bind_if(o, &o->request->fields, STR("Authorization"));
     set_state(o, ORIGIN_NET_BUSY);
     upstream_conn_own(conn, o, on_conn_ready);
+    if (h1_parser_new_response(&conn->parser) != 0) {
+        fail(o, ORIGIN_NO_MEMORY, 0, NULL);
+        return;
+    }
     h1_parser_begin_response(conn->parser, &o->options->limits, o->arena, o->response,
                              o->request->method);
     outq_add(&conn->out, o->head);

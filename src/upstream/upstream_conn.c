@@ -35,8 +35,7 @@ int upstream_conn_new(struct io *io, struct stream *stream, struct upstream_conn
 {
     struct upstream_conn *conn = mem_zalloc(sizeof(*conn));
 
-    if (!conn || h1_parser_new_response(&conn->parser) != 0) {
-        mem_free(conn);
+    if (!conn) {
         stream_close(stream, false);
         return -ENOMEM;
     }

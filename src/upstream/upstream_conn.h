@@ -31,7 +31,7 @@ struct upstream_conn {
     struct io *io;
     struct stream *stream; /* owned; NULL once closed or taken */
     struct outq out;
-    struct h1_parser *parser; /* owned */
+    struct h1_parser *parser; /* owned while BUSY with a request, else NULL */
     struct addr peer;
     bool poisoned;
     uint64_t bound_to;      /* the only client connection it may serve; 0: any */

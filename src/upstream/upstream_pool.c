@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "http/h1_parse.h"
 #include "io/io.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -137,6 +138,8 @@ void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstr
     }
     make_room(pool, key);
     upstream_conn_own(conn, NULL, NULL);
+    h1_parser_free(conn->parser);
+    conn->parser = NULL;
     conn->state = UPSTREAM_IDLE;
     conn->pool = pool;
     conn->last_used_ms = loop_now_ms(pool->io->loop);

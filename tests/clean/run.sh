@@ -53,6 +53,8 @@ debootstrap --variant=minbase "$release" "$root" "$mirror" >"$root.log" ||
     { tail -n 20 "$root.log" >&2; exit 1; }
 rm -f "$root.log"
 
+# What an installer would have written.
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' >"$root/etc/hosts"
 # How this machine reaches the network: name servers, and certificates that an administrator added.
 cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
 mkdir -p "$root/usr/local/share/ca-certificates"

@@ -16,8 +16,8 @@ struct run {
     struct request request;
     struct response response;
     struct fuzz_bytes body;
-    size_t pos;  /* taken */
-    size_t have; /* handed in so far */
+    size_t pos;   /* taken */
+    size_t have;  /* handed in so far */
     size_t begin; /* of the message */
     bool head_seen;
 };
@@ -188,7 +188,7 @@ void h1_run(struct h1_run *how)
     struct run run = {.how = how};
     enum h1_event event = H1_END;
 
-    arena_pool_init(&run.pool, 0);
+    arena_pool_init(&run.pool, 0, NULL);
     arena_init(&run.arena, &run.pool);
     CHECK((how->responses ? h1_parser_new_response(&run.parser)
                           : h1_parser_new_request(&run.parser)) == 0,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/str.h"
 #include "fuzz.h"
 
 static bool is_token_char(char c)
@@ -91,8 +92,15 @@ static bool read_start(struct str line, bool is_request, struct strict_head *ret
         return strict_is_token(ret->start[0]) && ret->start[1].len > 0 &&
                !memchr(ret->start[1].ptr, '\t', ret->start[1].len) && is_version(ret->start[2]);
     }
-    return is_version(ret->start[0]) && ret->start[1].len == 3 &&
-           strspn(ret->start[1].ptr, "0123456789") == 3 && ret->start[1].ptr[0] != '0';
+    if (!is_version(ret->start[0]) || ret->start[1].len != 3 || ret->start[1].ptr[0] == '0') {
+        return false;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (ret->start[1].ptr[i] < '0' || ret->start[1].ptr[i] > '9') {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool read_field(struct str line, bool blank_before_colon, struct strict_field *ret)
@@ -126,7 +134,8 @@ enum strict_result strict_read_head(struct str in, bool is_request, bool blank_b
     ret->len = 0;
     for (bool first = true;; first = false) {
         struct str line;
-        enum strict_result result = read_line(str_make(in.ptr + ret->len, in.len - ret->len), &line);
+        enum strict_result result =
+            read_line(str_make(in.ptr + ret->len, in.len - ret->len), &line);
 
         if (result != STRICT_OK) {
             return result;
@@ -161,6 +170,17 @@ size_t strict_count(const struct strict_head *head, const char *name, struct str
     return count;
 }
 
+/* No control character but HTAB; DEL may stand in what is dropped unread. */
+static bool is_extension(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if ((unsigned char)s.ptr[i] < ' ' && s.ptr[i] != '\t') {
+            return false;
+        }
+    }
+    return s.len == 0 || s.ptr[0] == ';';
+}
+
 /* SIZE [;anything] */
 static bool read_size(struct str line, size_t *ret, struct strict_chunks *chunks)
 {
@@ -177,7 +197,7 @@ static bool read_size(struct str line, size_t *ret, struct strict_chunks *chunks
         *ret = *ret * 16 + (size_t)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
     }
     chunks->is_plain = chunks->is_plain && digits == line.len && digits <= 16;
-    return digits > 0 && (digits == line.len || line.ptr[digits] == ';') && !has_control(line);
+    return digits > 0 && is_extension(str_from(line, digits));
 }
 
 static enum strict_result read_trailers(struct str in, struct strict_chunks *ret)
@@ -185,7 +205,8 @@ static enum strict_result read_trailers(struct str in, struct strict_chunks *ret
     for (;;) {
         struct strict_field field;
         struct str line;
-        enum strict_result result = read_line(str_make(in.ptr + ret->len, in.len - ret->len), &line);
+        enum strict_result result =
+            read_line(str_make(in.ptr + ret->len, in.len - ret->len), &line);
 
         if (result != STRICT_OK) {
             return result;

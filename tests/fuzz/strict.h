@@ -39,8 +39,8 @@ size_t strict_count(const struct strict_head *head, const char *name, struct str
 struct fuzz_bytes;
 
 struct strict_chunks {
-    size_t len;        /* the whole, trailer section included */
-    bool is_plain;     /* neither extension nor trailer, sizes of at most 16 digits */
+    size_t len;    /* the whole, trailer section included */
+    bool is_plain; /* neither extension nor trailer, sizes of at most 16 digits */
     size_t trailers;
 };
 

@@ -260,8 +260,10 @@ def namespace():
 
 
 def enter(proxy, command):
+    """Runs a command in the daemon's network."""
+    user = [] if os.getuid() == 0 else ["-U", "--preserve-credentials"]
     return subprocess.run(
-        ["nsenter", "-t", str(proxy.pid), "-n", *command],
+        ["nsenter", "-t", str(proxy.pid), *user, "-n", *command],
         capture_output=True,
         text=True,
         timeout=wire.DEADLINE,

@@ -419,8 +419,8 @@ class Origin:
             peer = OriginPeer(sock, self)
             self.peers.append(peer)
             thread = threading.Thread(target=self._run, args=(peer,), daemon=True)
-            thread.start()
             self.threads.append(thread)
+            thread.start()
 
     def _run(self, peer):
         try:
@@ -444,11 +444,14 @@ class Origin:
 
     def join(self):
         """Waits for the scripts of all connections so far, and fails if one of them failed."""
-        wait_until(lambda: len(self.threads) == len(self.peers), "scripts to be started")
+        wait_until(self._all_started, "scripts to be started")
         for thread in list(self.threads):
             thread.join(DEADLINE)
             assert not thread.is_alive(), "an origin's script did not end"
         self.check()
+
+    def _all_started(self):
+        return len(self.threads) == len(self.peers) and all(t.ident for t in self.threads)
 
     def check(self):
         if self.errors:
