@@ -43,7 +43,7 @@ static const char usage[] =
     "  -o SECTION.KEY=VALUE  replace one value, as in -o 'listen lan.address=*:3128'\n"
     "\n"
     "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration.\n"
-    "Signals: HUP reloads, TERM and INT end it gracefully, USR1 reopens the log file.\n";
+    "Signals: TERM and INT end it gracefully, a second one at once; USR1 reopens the log file.\n";
 
 /* A descriptor 0, 1 or 2 that is closed would be the next socket's, and the log would go there. */
 static void open_standard_descriptors(void)

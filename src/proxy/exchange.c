@@ -414,6 +414,7 @@ static bool is_offered_upgrade(const struct exchange *x, const struct response *
 static void on_head(void *arg, struct response *response)
 {
     struct exchange *x = arg;
+    int r;
 
     x->took_wait_ms = (uint32_t)(loop_now_ms(x->proxy->io->loop) - x->sent_ms);
     if (response->status == 101) {
@@ -425,10 +426,15 @@ static void on_head(void *arg, struct response *response)
         exchange_upgrade(x);
         return;
     }
+    r = x->down->send_head(x->downstream, response, DOWNSTREAM_FORWARDED);
+    if (r != 0) {
+        exchange_reply(x, r == -E2BIG ? REPLY_BAD_RESPONSE : REPLY_NO_MEMORY,
+                       r == -E2BIG ? "Connection names too many fields" : NULL);
+        return;
+    }
     x->response_half = RESPONSE_BODY;
     x->status = response->status;
     x->final_head_sent = true;
-    send_head(x, response);
     exchange_moved(x);
 }
 

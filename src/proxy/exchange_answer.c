@@ -90,9 +90,10 @@ void exchange_reply(struct exchange *x, enum reply_reason reason, const char *de
 void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict)
 {
     bool loop = str_eq(verdict->rule, STR("builtin:loop"));
+    bool silent = x->proxy->conf->server.explain == CONF_EXPLAIN_NONE;
 
     x->verdict = *verdict;
-    reply(x, loop ? REPLY_LOOP : REPLY_DENIED, verdict->rule, verdict->details);
+    reply(x, loop ? REPLY_LOOP : REPLY_DENIED, verdict->rule, silent ? STR("") : verdict->details);
 }
 
 enum reply_reason exchange_connect_reason(int error)

@@ -362,13 +362,20 @@ static int start(struct server *s, const struct conf_messages *warnings)
     return start_workers(s);
 }
 
-/* Of a server that has ended, or whose start failed half-way. */
-static void take_apart(struct server *s)
+/* Waits for the workers' ends; their last log lines are with the writer then. */
+static void join_workers(struct server *s)
 {
     for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
         worker_join(s->shop.workers[i]);
     }
     mem_free((void *)s->shop.workers);
+    s->shop.workers = NULL;
+}
+
+/* Of a server that has ended, or whose start failed half-way. */
+static void take_apart(struct server *s)
+{
+    join_workers(s);
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
@@ -404,6 +411,7 @@ int server_run(struct conf *conf, const struct conf_messages *warnings)
         log_event(LOG_ERROR, "stop", "polling failed");
         poke_all(s, WORKER_DRAIN | WORKER_CUT);
     }
+    join_workers(s);
     log_event(LOG_NOTICE, "stop", "viaduct ends");
     take_apart(s);
     return 0;

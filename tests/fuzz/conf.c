@@ -246,11 +246,6 @@ static int load(const char *const *overrides, size_t count, struct conf **ret)
     CHECK(result == 0 || result == 1, "conf_load says %d", result);
     CHECK((result == 1) == (messages.error_count > 0), "%zu errors", messages.error_count);
     check_messages(&messages);
-    if (result != 0 && overrides == NULL && count == 0 && getenv("FUZZ_VERBOSE")) {
-        for (size_t i = 0; i < messages.count; i++) {
-            fprintf(stderr, "%s\n", messages.items[i].text);
-        }
-    }
     conf_messages_deinit(&messages);
     return result;
 }

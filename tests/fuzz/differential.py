@@ -12,6 +12,7 @@ names the daemon."""
 import argparse
 import collections
 import random
+import re
 import sys
 import tempfile
 import time
@@ -273,6 +274,12 @@ def check_first(case, before, message):
         )
 
 
+def as_rfc_reads(data):
+    """A response whose names have blanks behind them is to be read without (RFC 9112 5.1); the two
+    readers refuse it instead. Bodies here have no such lines."""
+    return re.sub(rb"(\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", rb"\1:", data)
+
+
 def run_batch(daemon, bench, node, seed):
     rng = random.Random(seed)
     cases = [Case(number, rng, bench.port) for number in range(CASES)]
@@ -294,7 +301,7 @@ def run_batch(daemon, bench, node, seed):
     jobs = []
     for case in cases:
         if case.bends_responses:
-            jobs.append(("response", case.response, case.methods[:1]))
+            jobs.append(("response", as_rfc_reads(case.response), case.methods[:1]))
             jobs.append(("response", bytes(case.client.received), case.methods))
         else:
             jobs.append(("request", case.sent, []))
@@ -310,7 +317,8 @@ def run_batch(daemon, bench, node, seed):
 def check_case(case, answers):
     must(case.client.ended in ("fin", "reset"), f"the client's connection: {case.client.ended}")
     if case.bends_responses:
-        before = readers.h11_responses(case.response, case.methods[:1]), next(answers)
+        seen = as_rfc_reads(case.response)
+        before = readers.h11_responses(seen, case.methods[:1]), next(answers)
         behind = (
             readers.h11_responses(bytes(case.client.received), case.methods),
             next(answers),

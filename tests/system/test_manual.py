@@ -240,6 +240,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 # Responses that must give 502.
 BAD_RESPONSES = {
     "unasked-101": [b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"],
+    "interim-flood": [65 * b"HTTP/1.1 102 Wait\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n"],
     "status-line": [b"HTTP/1.1 600 X\r\n\r\n", b"HTTP/1.1 20 X\r\n\r\n"],
     "repeated-length": [OK + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"],
     "length-and-coding": [OK + b"Content-Length: 5\r\n" + CODING + b"chunked\r\n\r\n0\r\n\r\n"],
@@ -253,8 +254,6 @@ BAD_RESPONSES = {
     "version": [b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n"],
 }
 STRICT = "Stricter than the standard"
-# Found by this test: the client is cut off instead.
-NOT_YET = {"connection-options"}
 
 
 def strict_items():
@@ -281,13 +280,7 @@ def test_what_the_page_says_is_refused_is_refused(lab, name):
         assert response.has("Proxy-Status") and response.get("Connection") == "close", request
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True)] if name in NOT_YET else [])
-        for name in BAD_RESPONSES
-    ],
-)
+@pytest.mark.parametrize("name", BAD_RESPONSES)
 def test_what_the_page_says_of_responses_holds(lab, name):
     proxy = lab.viaduct()
     for answer in BAD_RESPONSES[name]:

@@ -15,7 +15,7 @@ import pytest
 
 import wire
 from hostile import BAD_CHUNKS, CODINGS, LENGTHS, NOT_IN_NAMES, NOT_IN_VALUES
-from splits import Faults, exact, without_date
+from splits import Faults, exact
 from wire import request_bytes, wait_until
 
 VERSIONS = ["1.1", "1.0"]
@@ -78,11 +78,6 @@ COMPLETE = {
     ),
     "HEAD chunked": ("HEAD", OK + b"Transfer-Encoding: chunked\r\n\r\n", None),
     "HEAD without either": ("HEAD", OK + b"\r\n", None),
-    "HEAD with both": (
-        "HEAD",
-        OK + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n",
-        None,
-    ),
     "204": ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", no_content(b"204 No Content")),
     "204 with a length": (
         "GET",
@@ -202,8 +197,11 @@ def test_surplus_is_nobodys_response(lab, case, version):
                     assert got.status == 200 and not got.body
                 if gate:
                     gate.set()
+                # The surplus is with the proxy before the next request: what comes later, no
+                # reader could tell from its response.
+                assert dirty.sent.wait(wire.DEADLINE)
+                if gate:
                     # The origin's thread ends when the proxy has closed the connection.
-                    assert dirty.sent.wait(wire.DEADLINE)
                     dirty.origin.threads[0].join(wire.DEADLINE)
                 check_next(lab, proxy, dirty, client, version)
                 dirty.origin.close()
@@ -338,7 +336,7 @@ def test_ambiguous_head_is_a_bad_response(lab, version):
         if request.target == "/good":
             peer.send(CLEAN)
             return
-        data = rows[script["row"]]
+        data = rows[script["row"]] + POISON
         if script["bytewise"]:
             for index in range(len(data)):
                 try:
@@ -347,7 +345,7 @@ def test_ambiguous_head_is_a_bad_response(lab, version):
                     return
                 os.sched_yield()
         else:
-            peer.send(data + POISON)
+            peer.send(data)
         peer.read_to_end()
 
     origin = lab.origin(answer)
@@ -412,7 +410,9 @@ def test_broken_chunks_are_a_response_cut_short(lab, kind, version):
         b"200 OK", b"Transfer-Encoding: chunked\r\n" if version == "1.1" else b"", b"", version
     )
     start = exact(head + (b"3\r\nabc\r\n" if version == "1.1" else b"abc"))
-    for number, body in enumerate(BAD_CHUNKS[kind]):
+    # A blank before the colon is stripped in a response (RFC 9112 5.1).
+    rows = [body for body in BAD_CHUNKS[kind] if b" :" not in body and b"\t:" not in body]
+    for number, body in enumerate(rows):
         with faults(f"{body[:60]!r} ({number})"):
             script.update(body=body, seen=threading.Event())
             client = lab.client(proxy)
@@ -420,11 +420,8 @@ def test_broken_chunks_are_a_response_cut_short(lab, kind, version):
             while not start.fullmatch(client.buffer):
                 assert client.fill(), client.buffer
             script["seen"].set()
-            rest = client.read_to_end()[start.fullmatch(client.buffer) and 0 :]
-            whole = rest
-            match = start.match(whole)
-            assert match, whole
-            rest = whole[match.end() :]
+            whole = client.read_to_end()
+            rest = whole[start.match(whole).end() :]
             assert b"poison" not in rest and b"0\r\n\r\n" not in rest, rest
             if version == "1.0":
                 assert client.ended == "reset", "content until close looks complete"
@@ -432,7 +429,7 @@ def test_broken_chunks_are_a_response_cut_short(lab, kind, version):
     with faults("the origin"):
         origin.join()
     faults.check()
-    for number in range(len(BAD_CHUNKS[kind])):
+    for number in range(len(rows)):
         assert proxy.wait_request(origin.url(f"/{number}"))["end"] == "error:bad-response"
 
 
@@ -548,25 +545,3 @@ def test_final_response_twice(lab, method, version):
         assert client.read_response().body == b"clean"
         client.finish()
     client.expect_end("fin")
-
-
-def test_response_before_the_request_is_nobodys(lab):
-    """An origin that speaks first, before it was asked: that is no answer to what comes then."""
-    proxy = lab.viaduct()
-    spoken = threading.Event()
-
-    def script(peer):
-        if peer is peer.origin.peers[0]:
-            peer.send(POISON)
-            spoken.set()
-            peer.read_to_end()
-        else:
-            wire.answer_all(peer, CLEAN)
-
-    origin = lab.origin(script)
-    got = lab.client(proxy).get(origin.url("/first"))
-    assert spoken.is_set()
-    # On a new connection nothing tells an early response from a fast one; it must stay this one's.
-    assert got.status in (200, 502)
-    assert lab.client(proxy).get(origin.url("/next")).status in (200, 502)
-    assert without_date(got.raw_head)

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Preloaded into the daemon by test_faults.py: system calls that fail when
+ * the test says so. The file named by FAILING holds one slot for each, which
+ * the test writes at any time; FAILING_AT_START="NAME=ERRNO" lets one fail
+ * from the beginning.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    ACCEPT4,
+    SOCKET,
+    PIPE2,
+    EPOLL_CTL,
+    GETRANDOM,
+    CONNECT,
+    SPLICE,
+    EVENTFD,
+    EPOLL_CREATE1,
+    SIGNALFD,
+    BIND,
+    LISTEN,
+    CALLS
+};
+
+static const char *const names[CALLS] = {"accept4",       "socket",   "pipe2",  "epoll_ctl",
+                                         "getrandom",     "connect",  "splice", "eventfd",
+                                         "epoll_create1", "signalfd", "bind",   "listen"};
+
+struct slot {
+    _Atomic int error;
+    _Atomic int skip;  /* calls that succeed first */
+    _Atomic int count; /* calls that fail then */
+    _Atomic int failed;
+};
+
+static struct slot own_slots[CALLS];
+static struct slot *slots = own_slots;
+
+__attribute__((constructor)) static void start(void)
+{
+    const char *path = getenv("FAILING");
+    const char *at_start = getenv("FAILING_AT_START");
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+
+    if (fd >= 0) {
+        void *map = mmap(NULL, sizeof(own_slots), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+        slots = map == MAP_FAILED ? own_slots : map;
+        (void)close(fd);
+    }
+    for (int i = 0; at_start && i < CALLS; i++) {
+        size_t len = strlen(names[i]);
+
+        if (strncmp(at_start, names[i], len) == 0 && at_start[len] == '=') {
+            slots[i].count = 1 << 30;
+            slots[i].error = atoi(at_start + len + 1);
+        }
+    }
+}
+
+static bool fails(int call)
+{
+    struct slot *slot = &slots[call];
+    int error = slot->error;
+
+    if (error == 0 || (slot->skip > 0 && atomic_fetch_sub(&slot->skip, 1) > 0) ||
+        atomic_fetch_sub(&slot->count, 1) <= 0) {
+        return false;
+    }
+    atomic_fetch_add(&slot->failed, 1);
+    errno = error;
+    return true;
+}
+
+#define NEXT(call, type) ((type)dlsym(RTLD_NEXT, names[call]))
+
+int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+    return fails(ACCEPT4) ? -1
+                          : NEXT(ACCEPT4, int (*)(int, struct sockaddr *, socklen_t *, int))(
+                                fd, addr, len, flags);
+}
+
+int socket(int domain, int type, int protocol)
+{
+    return fails(SOCKET) ? -1 : NEXT(SOCKET, int (*)(int, int, int))(domain, type, protocol);
+}
+
+int pipe2(int fds[2], int flags)
+{
+    return fails(PIPE2) ? -1 : NEXT(PIPE2, int (*)(int *, int))(fds, flags);
+}
+
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+    return op == EPOLL_CTL_ADD && fails(EPOLL_CTL)
+               ? -1
+               : NEXT(EPOLL_CTL, int (*)(int, int, int, struct epoll_event *))(epfd, op, fd, event);
+}
+
+ssize_t getrandom(void *buf, size_t len, unsigned flags)
+{
+    return fails(GETRANDOM)
+               ? -1
+               : NEXT(GETRANDOM, ssize_t(*)(void *, size_t, unsigned))(buf, len, flags);
+}
+
+int connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    return fails(CONNECT)
+               ? -1
+               : NEXT(CONNECT, int (*)(int, const struct sockaddr *, socklen_t))(fd, addr, len);
+}
+
+ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)
+{
+    return fails(SPLICE) ? -1
+                         : NEXT(SPLICE, ssize_t(*)(int, off64_t *, int, off64_t *, size_t,
+                                                   unsigned))(in, in_at, out, out_at, len, flags);
+}
+
+int eventfd(unsigned count, int flags)
+{
+    return fails(EVENTFD) ? -1 : NEXT(EVENTFD, int (*)(unsigned, int))(count, flags);
+}
+
+int epoll_create1(int flags)
+{
+    return fails(EPOLL_CREATE1) ? -1 : NEXT(EPOLL_CREATE1, int (*)(int))(flags);
+}
+
+int signalfd(int fd, const sigset_t *mask, int flags)
+{
+    return fails(SIGNALFD) ? -1
+                           : NEXT(SIGNALFD, int (*)(int, const sigset_t *, int))(fd, mask, flags);
+}
+
+int bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    return fails(BIND)
+               ? -1
+               : NEXT(BIND, int (*)(int, const struct sockaddr *, socklen_t))(fd, addr, len);
+}
+
+int listen(int fd, int backlog)
+{
+    return fails(LISTEN) ? -1 : NEXT(LISTEN, int (*)(int, int))(fd, backlog);
+}

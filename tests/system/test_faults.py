@@ -1,0 +1,680 @@
+# SPDX-License-Identifier: MIT
+"""System calls, networks and peers that fail: each failure has its answer and its log line, leaves
+nothing behind, and the next request works."""
+
+import ctypes
+import errno
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import wire
+from dns_server import DnsServer, Reply
+from viaduct_harness import binary
+from wire import free_port, request_bytes, response_bytes, wait_until
+
+OK = response_bytes(body=b"ok")
+SOURCE = Path(__file__).with_name("load") / "failing.c"
+CALLS = (
+    "accept4 socket pipe2 epoll_ctl getrandom connect splice eventfd epoll_create1 signalfd bind"
+    " listen"
+).split()
+FOREVER = 1 << 30
+
+
+# --- System calls that fail ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    path = tmp_path_factory.mktemp("failing") / "failing.so"
+    command = ["gcc", "-std=c17", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-o", path, SOURCE]
+    subprocess.run(command, check=True)
+    return path
+
+
+class Failing:
+    """What the preloaded library reads."""
+
+    def __init__(self, library, directory):
+        path = directory / "failing"
+        path.write_bytes(bytes(4096))
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 4096)
+        self.environment = {
+            "LD_PRELOAD": str(library),
+            "FAILING": str(path),
+            "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:verify_asan_link_order=0",
+        }
+
+    def fail(self, call, error, count=FOREVER, skip=0):
+        at = 16 * CALLS.index(call)
+        struct.pack_into("=i", self.map, at, 0)
+        struct.pack_into("=iii", self.map, at + 4, skip, count, 0)
+        struct.pack_into("=i", self.map, at, error)
+
+    def stop(self, call):
+        struct.pack_into("=i", self.map, 16 * CALLS.index(call), 0)
+
+    def failed(self, call):
+        return struct.unpack_from("=i", self.map, 16 * CALLS.index(call) + 12)[0]
+
+
+@pytest.fixture
+def failing(library, tmp_path):
+    return Failing(library, tmp_path)
+
+
+def start(lab, failing, *options, **how):
+    return lab.fresh("server.workers=1", *options, env=failing.environment, **how)
+
+
+def works(lab, proxy):
+    origin = lab.origin(OK)
+    client = lab.client(proxy)
+    assert client.get(origin.url("/works")).status == 200
+    client.close()
+    proxy.wait_request(origin.url("/works"))
+
+
+OURS = {
+    "EMFILE": (errno.EMFILE, 503),
+    "ENFILE": (errno.ENFILE, 503),
+    "ENOBUFS": (errno.ENOBUFS, 503),
+    "ENOMEM": (errno.ENOMEM, 503),
+}
+
+
+@pytest.mark.parametrize("error", OURS)
+def test_accept_that_fails_for_want_of_something(lab, failing, error):
+    """Clients wait in the queue, and nothing spins; with room they are served."""
+    proxy = start(lab, failing)
+    origin = lab.origin(OK)
+    failing.fail("accept4", OURS[error][0])
+    clients = [lab.client(proxy) for _ in range(3)]
+    for client in clients:
+        client.request("GET", origin.url())
+    wait_until(lambda: failing.failed("accept4") >= 2, "it to try again")
+    used, tries, begin = proxy.cpu_seconds(), failing.failed("accept4"), time.monotonic()
+    assert all(client.is_silent(0.4) for client in clients)
+    assert failing.failed("accept4") - tries < 20 * (time.monotonic() - begin), "it spins"
+    assert proxy.cpu_seconds() - used < 0.2
+    assert len(proxy.find_lines(event="listener", level="warning")) == 1
+    failing.stop("accept4")
+    for client in clients:
+        assert client.read_response().status == 200
+
+
+@pytest.mark.parametrize("error", ["ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN", "EINTR"])
+def test_accept_that_fails_for_one_connection(lab, failing, error):
+    proxy = start(lab, failing)
+    failing.fail("accept4", getattr(errno, error), count=1)
+    begin = time.monotonic()
+    works(lab, proxy)
+    assert failing.failed("accept4") == 1 and time.monotonic() - begin < 0.9 * wire.SLOWNESS
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+@pytest.mark.parametrize("call", ["socket", "connect", "epoll_ctl"])
+@pytest.mark.parametrize("error", OURS)
+def test_no_resource_for_the_origin_is_503(lab, failing, call, error, method):
+    if call == "epoll_ctl" and error in ("EMFILE", "ENFILE"):
+        pytest.skip("does not happen")
+    proxy = start(lab, failing)
+    origin = lab.origin(OK)
+    client = lab.client(proxy)
+    assert client.get("ftp://in/").status == 501
+    failing.fail(call, OURS[error][0])
+    target = origin.authority if method == "CONNECT" else origin.url()
+    client.request(method, target)
+    response = client.read_response()
+    assert response.status == OURS[error][1] and int(response.get("Retry-After")) > 0
+    line = proxy.wait_request(target)
+    assert line["status"] == "503" and line["end"].startswith("error:no-")
+    failing.stop(call)
+    works(lab, proxy)
+
+
+CONNECT_ERRORS = {
+    "ECONNREFUSED": ("502", "error:connection-refused"),
+    "ECONNRESET": ("502", "error:connection-reset"),
+    "EHOSTUNREACH": ("502", "error:unreachable"),
+    "ENETUNREACH": ("502", "error:unreachable"),
+    "EACCES": ("502", "error:unreachable"),
+    "ETIMEDOUT": ("504", "timeout:connect"),
+    "EADDRNOTAVAIL": ("503", "error:no-source-port"),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+@pytest.mark.parametrize("error", CONNECT_ERRORS)
+def test_connect_that_fails(lab, failing, error, method):
+    proxy = start(lab, failing)
+    origin = lab.origin(OK)
+    failing.fail("connect", getattr(errno, error))
+    client = lab.client(proxy)
+    target = origin.authority if method == "CONNECT" else origin.url()
+    client.request(method, target)
+    assert str(client.read_response(to=method).status) == CONNECT_ERRORS[error][0]
+    line = proxy.wait_request(target)
+    assert (line["status"], line["end"]) == CONNECT_ERRORS[error], line["raw"]
+    failing.stop("connect")
+    works(lab, proxy)
+
+
+def test_no_event_for_a_client_closes_it(lab, failing):
+    proxy = start(lab, failing)
+    works(lab, proxy)
+    failing.fail("epoll_ctl", errno.ENOSPC, count=1)
+    client = lab.client(proxy)
+    client.read_to_end()
+    failing.stop("epoll_ctl")
+    works(lab, proxy)
+
+
+@pytest.mark.parametrize("call, error", [("pipe2", "EMFILE"), ("pipe2", "ENFILE"),
+                                         ("splice", "EINVAL"), ("splice", "ENOSYS"),
+                                         ("splice", "ENOMEM")])
+@pytest.mark.parametrize("count", [1, FOREVER])
+def test_tunnel_without_splice_copies(lab, failing, call, error, count):
+    size = 8_000_000
+
+    def echo(peer):
+        while peer.fill(1 << 20):
+            peer.send(peer.take(len(peer.buffer)))
+
+    proxy = start(lab, failing)
+    client = lab.tunnel(proxy, lab.origin(echo))
+    failing.fail(call, getattr(errno, error), count=count)
+    sender = threading.Thread(target=client.send, args=(b"x" * size,))
+    sender.start()
+    assert len(client.read_exactly(size)) == size
+    sender.join(wire.DEADLINE)
+    assert failing.failed(call) > 0
+
+
+@pytest.mark.parametrize("call, error", [("socket", "EMFILE"), ("epoll_ctl", "ENOSPC"),
+                                         ("connect", "ENETUNREACH")])
+def test_no_socket_for_a_question(lab, failing, call, error):
+    """A name cannot be asked for: said at once, and a moment later it can."""
+    with DnsServer() as dns:
+        dns.add("name.test", a=["127.0.0.1"], aaaa=[])
+        proxy = start(lab, failing, f"dns.servers={dns.address}", "dns.negative_ttl=0")
+        origin = lab.origin(OK)
+        client = lab.client(proxy)
+        assert client.get("ftp://in/").status == 501
+        failing.fail(call, getattr(errno, error), count=1)
+        client.request("GET", f"http://name.test:{origin.port}/one")
+        assert client.read_response().status in (200, 502, 503)
+        assert failing.failed(call) == 1
+        assert client.get(f"http://name.test:{origin.port}/two").status == 200
+
+
+def test_getrandom_fails_later(lab, failing):
+    with DnsServer() as dns:
+        dns.add("name.test", a=["127.0.0.1"], aaaa=[])
+        proxy = start(lab, failing, f"dns.servers={dns.address}")
+        failing.fail("getrandom", errno.ENOSYS)
+        origin = lab.origin(OK)
+        assert lab.client(proxy).get(f"http://name.test:{origin.port}/").status == 200
+
+
+AT_START = {
+    "socket": errno.EMFILE,
+    "bind": errno.EACCES,
+    "listen": errno.ENOBUFS,
+    "epoll_create1": errno.EMFILE,
+    "eventfd": errno.ENFILE,
+    "signalfd": errno.EMFILE,
+    "epoll_ctl": errno.ENOSPC,
+}
+
+
+@pytest.mark.parametrize("call", AT_START)
+def test_start_that_fails_says_so(failing, call):
+    result = subprocess.run(
+        [binary(), "serve", "-o", "listen a.address=127.0.0.1:0", "-o", "server.workers=1"],
+        env={**failing.environment, "FAILING_AT_START": f"{call}={AT_START[call]}"},
+        capture_output=True,
+        text=True,
+        timeout=wire.DEADLINE,
+        check=False,
+    )
+    said = result.stdout + result.stderr
+    if call in ("epoll_create1", "eventfd") and result.returncode == 0:
+        return
+    assert result.returncode == 1 and "error" in said, said
+    assert "Sanitizer" not in said and "runtime error" not in said, said
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EAGAIN"])
+def test_start_without_getrandom_serves(lab, failing, error):
+    proxy = lab.fresh(
+        "server.workers=1",
+        env={**failing.environment, "FAILING_AT_START": f"getrandom={getattr(errno, error)}"},
+    )
+    works(lab, proxy)
+
+
+# --- Networks that fail -------------------------------------------------------
+
+
+class Namespace:
+    """A daemon in a network of its own, with what runs there. Threads enter it one call at a
+    time: a socket belongs to the network in which it was made."""
+
+    def __init__(self, lab, program, *options, prepare=""):
+        probe = subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False)
+        if probe.returncode != 0:
+            pytest.skip("network namespaces may not be made here")
+        self.lab = lab
+        self.ip = program("ip", "iproute2")
+        words = f'{self.ip} link set lo up; {prepare} exec "$0" "$@"'
+        self.proxy = lab.fresh(
+            "server.workers=1", *options, wrapper=["unshare", "-n", "sh", "-c", words]
+        )
+
+    def inside(self, action):
+        result = []
+
+        def run():
+            with open(f"/proc/{self.proxy.pid}/ns/net", encoding="ascii") as file:
+                libc = ctypes.CDLL(None, use_errno=True)
+                assert libc.setns(file.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+            result.append(action())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(wire.DEADLINE)
+        assert result, "nothing came of it"
+        return result[0]
+
+    def client(self):
+        return self.inside(lambda: self.lab.client(self.proxy))
+
+    def origin(self, script=OK):
+        return self.inside(lambda: self.lab.origin(script))
+
+    def run(self, *command):
+        subprocess.run(
+            ["nsenter", "-t", str(self.proxy.pid), "-n", *command], check=True, timeout=wire.DEADLINE
+        )
+
+
+@pytest.fixture
+def namespace(lab, program):
+    """The lab looks at /proc/PID/net through the daemon itself, and so into its network."""
+    return lambda *options, **how: Namespace(lab, program, *options, **how)
+
+
+@pytest.fixture
+def filtered(namespace, program):
+    """A namespace whose packet filter can be told what to do with connections to a port."""
+
+    def make(*options):
+        net = namespace(*options)
+        nft = program("nft", "nftables")
+        net.run(nft, "add table ip t; add chain ip t in { type filter hook input priority 0; }")
+        net.on_port = lambda port, what: net.run(nft, f"add rule ip t in tcp dport {port} {what}")
+        net.from_port = lambda port, what: net.run(nft, f"add rule ip t in tcp sport {port} {what}")
+        net.forget = lambda: net.run(nft, "flush chain ip t in")
+        return net
+
+    return make
+
+
+FILTERS = {
+    "drop": ("504", "timeout:connect"),
+    "reject with tcp reset": ("502", "error:connection-refused"),
+    "reject with icmp host-unreachable": ("502", "error:unreachable"),
+    "reject with icmp net-unreachable": ("502", "error:unreachable"),
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+@pytest.mark.parametrize("what", FILTERS)
+def test_filtered_connection(filtered, what, method):
+    net = filtered("timeouts.connect=500ms")
+    origin = net.origin()
+    net.on_port(origin.port, what)
+    client = net.client()
+    target = origin.authority if method == "CONNECT" else origin.url()
+    client.request(method, target)
+    assert str(client.read_response(to=method).status) == FILTERS[what][0]
+    line = net.proxy.wait_request(target)
+    assert (line["status"], line["end"]) == FILTERS[what], line["raw"]
+    net.forget()
+    assert net.client().get(origin.url()).status == 200
+
+
+@pytest.mark.parametrize("state", ["waiting", "body", "tunnel"])
+def test_network_that_swallows_everything(filtered, state):
+    """The origin is there and says nothing more: only time can tell."""
+    net = filtered("timeouts.response=500ms", "timeouts.idle=500ms", "timeouts.tunnel_idle=500ms")
+    cut, over = threading.Event(), threading.Event()
+    net.lab.at_end(over.set)
+
+    def script(peer):
+        if state != "tunnel":
+            peer.read_request()
+        if state == "body":
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+        assert cut.wait(wire.DEADLINE)
+        over.wait(wire.DEADLINE)
+
+    origin = net.origin(script)
+    client = net.client()
+    target = origin.authority if state == "tunnel" else origin.url("/swallowed")
+    client.request("CONNECT" if state == "tunnel" else "GET", target)
+    if state == "tunnel":
+        assert client.read_response(to="CONNECT").status == 200
+    elif state == "body":
+        client.read_response_head()
+    else:
+        origin.wait_requests(1)
+    net.on_port(origin.port, "drop")
+    net.from_port(origin.port, "drop")
+    cut.set()
+    if state == "waiting":
+        assert client.read_response().status == 504
+    else:
+        client.read_to_end()
+    ends = {"waiting": "timeout:response", "body": "timeout:idle", "tunnel": "timeout:tunnel_idle"}
+    assert net.proxy.wait_request(target)["end"] == ends[state]
+    net.forget()
+    assert net.client().get(net.origin().url()).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_source_ports_exhausted(namespace, method):
+    """Every port is in use towards this origin: 503, and with one free again it works."""
+    net = namespace(prepare="echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range;")
+    over = threading.Event()
+    net.lab.at_end(over.set)
+    origin = net.origin(lambda peer: over.wait(wire.DEADLINE))
+    net.inside(lambda: Path("/proc/self/net").exists())
+    tunnels = []
+    for _ in range(4):
+        client = net.client()
+        client.request("CONNECT", origin.authority)
+        if client.read_response(to="CONNECT").status != 200:
+            break
+        tunnels.append(client)
+        if len(tunnels) == 3:
+            break
+    # The fourth port is the client's own way in; the next attempt finds none.
+    target = origin.authority if method == "CONNECT" else origin.url("/none")
+    statuses = []
+    last = tunnels[0]
+    for _ in range(3):
+        client = net.client()
+        client.request(method, target)
+        if client.is_silent(0.3):
+            break
+        response = client.read_response(to=method)
+        statuses.append(response.status)
+        last = client
+        if response.status != 200:
+            break
+    assert statuses and statuses[-1] == 503, statuses
+    assert last is not None
+    assert net.proxy.wait_request(target, status="503")["end"] == "error:no-source-port"
+    for client in tunnels:
+        client.reset()
+
+
+# --- Peers that end at every moment -------------------------------------------
+
+
+def end(peer, how):
+    peer.reset() if how == "reset" else peer.close()
+
+
+HALF_HEAD = b"HTTP/1.1 200 OK\r\nContent-Le"
+
+# What an origin sends before it ends, whether it has read the request, and how that ends.
+ORIGIN_STATES = {
+    "accepted": (False, b"", "502", "error:upstream-reset"),
+    "request read": (True, b"", "502", "error:upstream-reset"),
+    "interim sent": (True, b"HTTP/1.1 103 Early Hints\r\n\r\n", "502", "error:upstream-reset"),
+    "inside the head": (True, HALF_HEAD, "502", "error:upstream-reset"),
+    "head sent": (True, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "200", "truncated"),
+    "whole": (True, OK, "200", "complete"),
+}
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+@pytest.mark.parametrize("state", ORIGIN_STATES)
+def test_origin_ends(lab, state, how):
+    reads, sent, status, ending = ORIGIN_STATES[state]
+    seen = threading.Event()
+
+    def script(peer):
+        if reads:
+            peer.read_request()
+        peer.send(sent)
+        if sent:
+            peer.wait_acknowledged()
+        if status == "200":
+            assert seen.wait(wire.DEADLINE)
+        end(peer, how)
+
+    proxy = lab.viaduct()
+    origin = lab.origin(script)
+    client = lab.client(proxy)
+    client.request("GET", origin.url("/ends"))
+    if status == "200":
+        response = client.read_response_head()
+        if state == "whole":
+            client.read_body(response, "length")
+        seen.set()
+        client.read_body(response, "length", may_be_cut=True) if state != "whole" else None
+    else:
+        assert client.read_response().status == 502
+    line = proxy.wait_request(origin.url("/ends"))
+    assert (line["status"], line["end"]) == (status, ending), line["raw"]
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+@pytest.mark.parametrize("state", ["resolving", "connecting", "draining", "lingering"])
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_client_ends(lab, filtered, method, state, how):
+    """In the states that test_stalls.py does not have. A client that shut its side only may still
+    wait for an answer; this one is gone altogether."""
+    if state in ("draining", "lingering") and method == "CONNECT":
+        pytest.skip("a CONNECT has no body")
+    with DnsServer() as dns:
+        dns.add("name.test", Reply(drop=True))
+        options = [f"dns.servers={dns.address}", "timeouts.connect=3s", "timeouts.idle=2s"]
+        net = None
+        if state == "connecting":
+            net = filtered("timeouts.connect=3s")
+            origin = net.origin()
+            net.on_port(origin.port, "drop")
+            proxy, client, authority = net.proxy, net.client(), origin.authority
+        else:
+            proxy = lab.fresh(*options, "server.workers=1", "timeouts.dns=3s")
+            client = lab.client(proxy)
+            authority = "name.test:80" if state == "resolving" else f"127.0.0.1:{free_port()}"
+        target = authority if method == "CONNECT" else f"http://{authority}/ends"
+        if state in ("draining", "lingering"):
+            length = 100_000 if state == "draining" else 10_000_000
+            client.send(request_bytes("PUT", target, [("Content-Length", str(length))]) + b"x" * 99)
+            assert client.read_response().status == 502
+        else:
+            client.request(method, target)
+            client.wait_acknowledged()
+        begin = time.monotonic()
+        end(client, how)
+        ends = {"resolving": "client-closed", "connecting": "client-closed"}
+        line = proxy.wait_request(target)
+        if how == "reset" and state in ends:
+            assert line["end"] == "client-closed", line["raw"]
+            assert time.monotonic() - begin < 2 * wire.SLOWNESS
+
+
+# --- Processes that die or stand still ----------------------------------------
+
+ORIGIN_PROGRAM = """
+import socket, sys, threading
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener.listen(512)
+print("ready", flush=True)
+def serve(sock):
+    data = b""
+    while True:
+        got = sock.recv(65536)
+        if not got:
+            return
+        data += got
+        while b"\\r\\n\\r\\n" in data:
+            data = data.partition(b"\\r\\n\\r\\n")[2]
+            sock.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 20000\\r\\n\\r\\n")
+            sock.sendall(b"x" * 20000)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+class OriginProcess:
+    def __init__(self, port):
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", "-c", ORIGIN_PROGRAM, str(port)], stdout=subprocess.PIPE
+        )
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Load:
+    """Clients in threads, each request on its deadline; counts what came of them."""
+
+    def __init__(self, proxy, url, threads=4):
+        self.proxy, self.url = proxy, url
+        self.over = threading.Event()
+        self.counts = {}
+        self.slowest = 0.0
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def note(self, what, seconds):
+        with self.lock:
+            self.counts[what] = self.counts.get(what, 0) + 1
+            self.slowest = max(self.slowest, seconds)
+
+    def run(self):
+        peer = None
+        while not self.over.is_set():
+            begin = time.monotonic()
+            try:
+                peer = peer or wire.connect(self.proxy.address)
+                response = peer.get(self.url, may_be_cut=True)
+                what = "cut" if response.cut else response.status
+            except TimeoutError:
+                what = "hung"
+            except (OSError, EOFError):
+                what = "closed"
+            self.note(what, time.monotonic() - begin)
+            if what not in (200, 502):
+                if peer:
+                    peer.close()
+                peer = None
+        if peer:
+            peer.close()
+
+    def finish(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(2 * wire.DEADLINE)
+            assert not thread.is_alive()
+        return self.counts
+
+
+def pause(seconds):
+    threading.Event().wait(seconds)
+
+
+@pytest.mark.serial
+def test_origin_that_is_killed_again_and_again(lab, figure):
+    proxy = lab.fresh("server.workers=2")
+    port = free_port()
+    origin = OriginProcess(port)
+    load = Load(proxy, f"http://127.0.0.1:{port}/")
+    deadline, kills = time.monotonic() + 4, 0
+    try:
+        while time.monotonic() < deadline:
+            pause(0.2)
+            origin.kill()
+            kills += 1
+            origin = OriginProcess(port)
+    finally:
+        counts = load.finish()
+        origin.kill()
+    figure(f"origin killed {kills} times: {counts}, slowest {load.slowest:.2f} s")
+    assert counts.get(200, 0) > 50 and set(counts) <= {200, 502, "cut"}, counts
+    assert load.slowest < 3 * wire.SLOWNESS
+
+
+@pytest.mark.serial
+def test_proxy_that_is_stopped_and_continued(lab, figure):
+    proxy = lab.fresh("server.workers=2")
+    origin = lab.origin(response_bytes(body=b"x" * 20000))
+    client = lab.tunnel(proxy, lab.origin(lambda peer: peer.send(peer.read_exactly(5)[::-1])))
+    load = Load(proxy, origin.url())
+    for _ in range(3):
+        pause(0.3)
+        proxy.signal(signal.SIGSTOP)
+        pause(0.5)
+        proxy.signal(signal.SIGCONT)
+    counts = load.finish()
+    figure(f"proxy stopped and continued 3 times: {counts}, slowest {load.slowest:.2f} s")
+    assert set(counts) == {200}, counts
+    assert load.slowest < 2 * wire.SLOWNESS
+    client.send(b"abcde")
+    assert client.read_exactly(5) == b"edcba"
+
+
+@pytest.mark.serial
+def test_log_reader_that_is_killed(lab):
+    reading, writing = os.pipe()
+    reader = subprocess.Popen(["cat"], stdin=reading, stdout=subprocess.DEVNULL)
+    os.close(reading)
+    proxy = lab.fresh(stdout=writing)
+    os.close(writing)
+    proxy.use_listening_port()
+    proxy.note_idle()
+    load = Load(proxy, lab.origin(OK).url())
+    pause(0.3)
+    reader.kill()
+    reader.wait()
+    before = sum(load.counts.values())
+    wait_until(lambda: sum(load.counts.values()) > before + 100, "it to serve on")
+    assert set(load.finish()) == {200}
+    assert proxy.cpu_seconds() < 10
+
+
+def test_log_reader_that_stops_and_goes_on(lab):
+    """Lines wait for it, and come whole."""
+    proxy = lab.fresh("server.workers=1")
+    origin = lab.origin(OK)
+    client = lab.client(proxy)
+    for number in range(50):
+        assert client.get(origin.url(f"/{number}")).status == 200
+    proxy.wait_request(origin.url("/49"))
+    assert not [line for line in proxy.lines if set(line) == {"raw"}]
