@@ -76,6 +76,7 @@ static bool is_hop_by_hop(enum field_id id)
 {
     switch (id) {
     case FIELD_CONNECTION:
+    case FIELD_HTTP2_SETTINGS: /* of an upgrade to h2c, which is never passed on */
     case FIELD_KEEP_ALIVE:
     case FIELD_PROXY_CONNECTION:
     case FIELD_TE:

@@ -37,6 +37,20 @@ static bool host_is_valid(const struct request *request)
     return url_parse_host_port(value, &host, &port, &host_error) == 0;
 }
 
+/* RFC 9110 7.6.2: where it counts hops it must be a number that can be counted down, or some reader
+ * behind us takes it for another. */
+static bool max_forwards_is_valid(const struct request *request)
+{
+    size_t count = field_count(&request->fields, FIELD_MAX_FORWARDS);
+    uint64_t hops;
+
+    if (count == 0 || (request->method != METHOD_TRACE && request->method != METHOD_OPTIONS)) {
+        return true;
+    }
+    return count == 1 && str_parse_u64(str_trim(field_value(&request->fields, FIELD_MAX_FORWARDS)),
+                                       UINT64_MAX, &hops);
+}
+
 enum h1_error h1_head_request(struct request *request, const char **ret_text)
 {
     const struct field_list *fields = &request->fields;
@@ -53,6 +67,10 @@ enum h1_error h1_head_request(struct request *request, const char **ret_text)
     if (error) {
         *ret_text = framing_error_text(error);
         return h1_head_framing_error(error);
+    }
+    if (!max_forwards_is_valid(request)) {
+        *ret_text = "Max-Forwards is not one number.";
+        return H1_E_MALFORMED;
     }
     request->keep_alive = lets_go_on(fields, request->minor_version, false);
     request->expects_continue =

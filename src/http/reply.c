@@ -197,7 +197,7 @@ static int make_page(const struct reply_options *options, struct arena *arena,
 static bool is_credential(const struct field *field)
 {
     return field->id == FIELD_PROXY_AUTHORIZATION || str_ieq(field->name, STR("Authorization")) ||
-           str_ieq(field->name, STR("Cookie"));
+           str_ieq(field->name, STR("Cookie")) || str_ieq(field->name, STR("Cookie2"));
 }
 
 static int append_all(struct arena *arena, struct str *to, const struct str *parts, size_t count)

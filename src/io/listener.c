@@ -293,7 +293,8 @@ void listener_free(struct listener *listener)
 
 void listener_drain(struct listener *listener)
 {
-    while (accept_one(listener)) {
+    /* What waited when we began; whoever comes later finds the door shut. */
+    for (int i = 0; i < SOMAXCONN && accept_one(listener); i++) {
     }
     listener_free(listener);
 }

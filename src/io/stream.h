@@ -27,6 +27,7 @@ struct stream_ops {
     int (*splice_fd)(struct stream *stream);
     int (*error)(struct stream *stream);
     bool (*is_quiet)(struct stream *stream);
+    bool (*has_event)(struct stream *stream);
     void (*relax)(struct stream *stream);
 };
 
@@ -93,6 +94,12 @@ static inline int stream_error(struct stream *stream)
 static inline bool stream_is_quiet(struct stream *stream)
 {
     return stream->ops->is_quiet(stream);
+}
+
+/* An event of it waits in the loop's present turn. */
+static inline bool stream_has_event(struct stream *stream)
+{
+    return stream->ops->has_event(stream);
 }
 
 /* The owner expects nothing for now: no look is taken on suspicion (see stream_tcp.c). */

@@ -166,6 +166,11 @@ static bool tcp_is_quiet(struct stream *stream)
     return true;
 }
 
+static bool tcp_has_event(struct stream *stream)
+{
+    return tcp_of(stream)->event.ev_evcallback.evcb_flags & EVLIST_ACTIVE;
+}
+
 static void tcp_relax(struct stream *stream)
 {
     deadline_disarm(&tcp_of(stream)->verify);
@@ -179,6 +184,7 @@ static const struct stream_ops tcp_ops = {
     .splice_fd = tcp_splice_fd,
     .error = tcp_error,
     .is_quiet = tcp_is_quiet,
+    .has_event = tcp_has_event,
     .relax = tcp_relax,
 };
 

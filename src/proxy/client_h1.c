@@ -292,6 +292,9 @@ static size_t feed(struct client *c, struct str data)
         size_t taken = 0;
         enum h1_event event;
 
+        if (c->state == CLIENT_IDLE && c->served > 0 && str_eq(data, STR("\r\n"))) {
+            return total + data.len; /* what some clients send behind a body (RFC 9112 2.2) */
+        }
         if (c->state == CLIENT_IDLE && (data.len == 0 || !begin_exchange(c))) {
             break;
         }
@@ -380,6 +383,9 @@ static bool must_wait(struct client *c)
     if (c->state != CLIENT_IDLE || !buf_budget_is_spent(proxy->io->account.budget)) {
         return false;
     }
+    if (stream_is_quiet(c->stream)) {
+        return true; /* nothing to read yet */
+    }
     if (!list_linked(&c->hungry)) {
         list_push_back(&proxy->hungry_clients, &c->hungry);
         deadline_arm(&c->deadline, proxy->conf->timeouts.header_ms);
@@ -463,6 +469,10 @@ static void next_request(struct client *c)
     c->request_read = false;
     c->drained_bytes = 0;
     c->served++;
+    if (c->proxy->draining && has_unread(c)) {
+        linger(c);
+        return;
+    }
     if (c->proxy->draining || (c->input_ended && buf_len(&c->in) == 0)) {
         close_client(c, false);
         return;

@@ -152,15 +152,26 @@ static void op_count(void *downstream, uint64_t *ret_in, uint64_t *ret_out)
     *ret_out = c->out.written_bytes - c->written_before;
 }
 
-static void op_detach(void *downstream, struct downstream_detached *ret)
+static int op_detach(void *downstream, struct downstream_detached *ret)
 {
     struct client *c = downstream;
 
     outq_flush(&c->out);
+    if (c->out.error != 0) {
+        return c->out.error;
+    }
     *ret = (struct downstream_detached){
         .stream = c->stream, .from_client = c->in, .to_client = c->out.pending};
     op_count(c, &ret->bytes_in, &ret->bytes_out);
     client_detached(c);
+    return 0;
+}
+
+static bool op_has_input_ahead(void *downstream)
+{
+    struct client *c = downstream;
+
+    return buf_len(&c->in) > 0 || c->stream->readable;
 }
 
 const struct downstream_ops client_downstream_ops = {
@@ -171,5 +182,6 @@ const struct downstream_ops client_downstream_ops = {
     .body_wanted = op_body_wanted,
     .is_blocked = op_is_blocked,
     .detach = op_detach,
+    .has_input_ahead = op_has_input_ahead,
     .count = op_count,
 };

@@ -45,7 +45,10 @@ struct downstream_ops {
     void (*body_wanted)(void *downstream);
     /* Bytes wait for the client to read: the source should pause until exchange_drained. */
     bool (*is_blocked)(void *downstream);
-    void (*detach)(void *downstream, struct downstream_detached *ret);
+    /* 0, or negative errno when the head could not be kept (nothing is given then). */
+    MUST_USE int (*detach)(void *downstream, struct downstream_detached *ret);
+    /* The client has sent more than this request. */
+    bool (*has_input_ahead)(void *downstream);
     /* Bytes of this exchange read from and written to the client so far, heads included. */
     void (*count)(void *downstream, uint64_t *ret_in, uint64_t *ret_out);
 };

@@ -172,7 +172,14 @@ void exchange_rearm(struct exchange *x)
         }
         break;
     case EXCHANGE_FORWARD:
-        if (may_be_abandoned(x)) {
+        if (x->origin.state == ORIGIN_NET_DIALLING) {
+            /* The request goes out a second time: to connect may take as long as the first time. */
+            if (x->timer_kind != TIMER_CONNECT) {
+                arm(x, TIMER_CONNECT, conf->timeouts.connect_ms);
+            }
+        } else if (x->response_half == RESPONSE_ENDED && !x->down->is_blocked(x->downstream)) {
+            arm(x, TIMER_NONE, 0); /* the client's side times what is left of the request */
+        } else if (may_be_abandoned(x)) {
             arm(x, TIMER_ABANDONED, HALF_CLOSED_MS);
         } else if (!awaits_response(x)) {
             arm(x, TIMER_IDLE, conf->timeouts.idle_ms);
@@ -453,6 +460,7 @@ static void on_end(void *arg, struct field_list *trailers)
     x->response_half = RESPONSE_ENDED;
     forward_trailers(trailers);
     x->down->end(x->downstream, trailers);
+    exchange_moved(x);
 }
 
 static void on_failed(void *arg, enum origin_failure failure, int error, const char *text)
@@ -461,7 +469,7 @@ static void on_failed(void *arg, enum origin_failure failure, int error, const c
 
     switch (failure) {
     case ORIGIN_CONNECT:
-        x->upstream = x->allowed[0].addr;
+        x->upstream = x->origin.failed_at;
         exchange_reply(x, exchange_connect_reason(error), NULL);
         break;
     case ORIGIN_CLOSED:

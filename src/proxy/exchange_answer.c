@@ -22,13 +22,16 @@ static struct str shown_rule(const struct exchange *x, struct str rule)
     return STR("");
 }
 
-/* A connection that goes on would have to read the rest of a request nobody wants. */
+/* A connection that goes on would have to read the rest of a request nobody wants, or take for a
+ * request what was meant for the tunnel that is refused. */
 static bool must_close(const struct exchange *x, enum reply_reason reason)
 {
     unsigned status = reply_row(reason)->status;
+    bool tunnel = x->request.method == METHOD_CONNECT || x->request.wants_upgrade;
 
     return x->request_half != REQUEST_ENDED || status == 400 || status == 408 || status == 413 ||
-           reason == REPLY_TOO_MANY_CONNECTIONS;
+           reason == REPLY_TOO_MANY_CONNECTIONS ||
+           (tunnel && x->down->has_input_ahead(x->downstream));
 }
 
 static void send_reply(struct exchange *x, const struct reply_options *options)

@@ -23,6 +23,7 @@ static void become_tunnel(struct exchange *x, struct stream *origin, struct str 
 {
     struct downstream_detached client;
     struct log_record record;
+    int r;
 
     if (x->down->send_head(x->downstream, &x->response, DOWNSTREAM_TUNNEL) != 0) {
         stream_close(origin, true);
@@ -32,8 +33,13 @@ static void become_tunnel(struct exchange *x, struct stream *origin, struct str 
     x->status = x->response.status;
     x->final_head_sent = true;
     exchange_fill_record(x, NULL, &record);
+    r = x->down->detach(x->downstream, &client);
+    if (r != 0) {
+        stream_close(origin, true);
+        exchange_abort(x, r == -ENOMEM ? "error:no-memory" : "client-closed");
+        return;
+    }
     exchange_set_state(x, EXCHANGE_TUNNEL);
-    x->down->detach(x->downstream, &client);
     record.bytes_in = client.bytes_in;
     record.bytes_out = client.bytes_out;
     /* On failure everything is closed and the line is written there too. */

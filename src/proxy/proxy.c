@@ -3,12 +3,16 @@
 
 #include "base/text.h"
 #include "io/io.h"
+#include "io/stream.h"
 #include "proxy/client_private.h"
 #include "proxy/tunnel.h"
 
 static void on_hungry(struct deadline *deadline)
 {
-    client_feed_hungry(CONTAINER_OF(deadline, struct proxy, hungry));
+    struct proxy *proxy = CONTAINER_OF(deadline, struct proxy, hungry);
+
+    buf_account_settle(&proxy->io->account);
+    client_feed_hungry(proxy);
 }
 
 void proxy_init_lists(struct proxy *proxy)
@@ -40,11 +44,16 @@ static void end_clients(struct list *clients, const char *end, bool reset)
 
 bool proxy_shed_client(struct proxy *proxy)
 {
-    if (list_empty(&proxy->idle_clients)) {
-        return false;
+    LIST_FOR_EACH (node, next, &proxy->idle_clients) {
+        struct client *c = LIST_ITEM(node, struct client, node);
+
+        /* Whose next request lies unread is idle no longer. */
+        if (stream_is_quiet(c->stream)) {
+            client_end(c, NULL, false);
+            return true;
+        }
     }
-    client_end(LIST_FIRST(&proxy->idle_clients, struct client, node), NULL, false);
-    return true;
+    return false;
 }
 
 void proxy_drain(struct proxy *proxy)

@@ -24,6 +24,7 @@ enum half_state {
     HALF_SPLICE, /* through a pipe */
     HALF_FLUSH,  /* the source has ended, bytes are held */
     HALF_SHUT,   /* the end was passed on */
+    HALF_FAILED, /* the sink takes nothing more: what it has sent is still read */
 };
 
 /* One direction. */
@@ -33,6 +34,7 @@ struct half {
     struct stream *to;
     struct buf held;      /* read, not yet written */
     struct pipe pipe;     /* read_fd -1: none */
+    bool no_splice;       /* the kernel would not */
     uint64_t moved_bytes; /* written */
 };
 
@@ -53,17 +55,18 @@ struct tunnel {
     bool closed;
 };
 
-enum move { MOVE_NONE, MOVE_SOME, MOVE_SOURCE_FAILED, MOVE_SINK_FAILED };
+enum move { MOVE_NONE, MOVE_SOME, MOVE_SOURCE_FAILED, MOVE_SINK_FAILED, MOVE_NO_MEMORY };
 
 static void drive(struct tunnel *t);
 
 static void set_half(struct half *half, enum half_state state)
 {
     static const unsigned allowed[] = {
-        [HALF_COPY] = 1U << HALF_SPLICE | 1U << HALF_FLUSH,
-        [HALF_SPLICE] = 1U << HALF_COPY | 1U << HALF_FLUSH,
-        [HALF_FLUSH] = 1U << HALF_SHUT,
+        [HALF_COPY] = 1U << HALF_SPLICE | 1U << HALF_FLUSH | 1U << HALF_FAILED,
+        [HALF_SPLICE] = 1U << HALF_COPY | 1U << HALF_FLUSH | 1U << HALF_FAILED,
+        [HALF_FLUSH] = 1U << HALF_SHUT | 1U << HALF_FAILED,
         [HALF_SHUT] = 0,
+        [HALF_FAILED] = 0,
     };
 
     ASSERT(allowed[half->state] & 1U << state);
@@ -144,7 +147,7 @@ static enum move write_held(struct proxy *proxy, struct half *half)
  * copied on. */
 static void try_splice(struct proxy *proxy, struct half *half)
 {
-    if (stream_splice_fd(half->from) < 0 || stream_splice_fd(half->to) < 0 ||
+    if (half->no_splice || stream_splice_fd(half->from) < 0 || stream_splice_fd(half->to) < 0 ||
         pipe_get(&proxy->io->pipes, &half->pipe) != 0) {
         return;
     }
@@ -178,7 +181,7 @@ static enum move copy(struct proxy *proxy, struct half *half)
     }
     half->moved_bytes += (uint64_t)written;
     if (buf_append(&half->held, &proxy->io->bufs, scratch + written, (size_t)(n - written)) != 0) {
-        return MOVE_SINK_FAILED;
+        return MOVE_NO_MEMORY;
     }
     if ((size_t)n == IO_SCRATCH_BYTES && half->from->readable) {
         try_splice(proxy, half);
@@ -209,7 +212,11 @@ static enum move fill_pipe(struct half *half)
         }
         return MOVE_NONE;
     }
-    return errno == EINVAL || errno == ENOSYS || errno == ENOMEM ? MOVE_NONE : MOVE_SOURCE_FAILED;
+    if (errno == EINVAL || errno == ENOSYS || errno == ENOMEM) {
+        half->no_splice = true; /* it is copied from now on */
+        return MOVE_SOME;
+    }
+    return MOVE_SOURCE_FAILED;
 }
 
 static enum move empty_pipe(struct half *half)
@@ -237,7 +244,7 @@ static enum move empty_pipe(struct half *half)
 
 static enum move splice_through(struct proxy *proxy, struct half *half)
 {
-    enum move filled = half->from->readable ? fill_pipe(half) : MOVE_NONE;
+    enum move filled = half->from->readable && !half->no_splice ? fill_pipe(half) : MOVE_NONE;
     enum move emptied = MOVE_NONE;
 
     if (filled == MOVE_SOURCE_FAILED) {
@@ -246,7 +253,8 @@ static enum move splice_through(struct proxy *proxy, struct half *half)
     if (half->pipe.held_bytes > 0) {
         emptied = empty_pipe(half);
     }
-    if (half->state == HALF_SPLICE && half->pipe.held_bytes == 0 && filled == MOVE_NONE) {
+    if (half->state == HALF_SPLICE && half->pipe.held_bytes == 0 &&
+        (filled == MOVE_NONE || half->no_splice)) {
         /* Drained: the pipe serves others until there is bulk again. */
         pipe_put(&proxy->io->pipes, &half->pipe);
         set_half(half, HALF_COPY);
@@ -280,6 +288,7 @@ static enum move step(struct proxy *proxy, struct half *half)
     case HALF_FLUSH:
         return flush(proxy, half);
     case HALF_SHUT:
+    case HALF_FAILED:
         break;
     }
     return MOVE_NONE;
@@ -289,7 +298,7 @@ static enum move step(struct proxy *proxy, struct half *half)
 
 static bool is_half_over(const struct tunnel *t)
 {
-    return t->up.state == HALF_SHUT || t->down.state == HALF_SHUT;
+    return t->up.state >= HALF_SHUT || t->down.state >= HALF_SHUT;
 }
 
 static void rearm(struct tunnel *t)
@@ -300,6 +309,16 @@ static void rearm(struct tunnel *t)
     if (idle_ms > 0) {
         deadline_arm(&t->idle, idle_ms);
     }
+}
+
+/* The sink is gone, but what it sent before may lie unread: the other direction reads it to its
+ * end. */
+static void give_up_half(struct tunnel *t, struct half *half)
+{
+    release_half(t->proxy, half);
+    set_half(half, HALF_FAILED);
+    half->to->readable = true;
+    loop_defer(t->proxy->io->loop, &t->task);
 }
 
 /* Steps until nothing moves; false when the tunnel was closed over a failure. */
@@ -318,9 +337,12 @@ static bool drive_half(struct tunnel *t, struct half *half, bool *moved)
         case MOVE_SOURCE_FAILED:
             close_tunnel(t, is_up ? "client-closed" : "upstream-closed", true, true);
             return false;
-        case MOVE_SINK_FAILED:
-            close_tunnel(t, is_up ? "upstream-closed" : "client-closed", true, true);
+        case MOVE_NO_MEMORY:
+            close_tunnel(t, "error:no-memory", true, true);
             return false;
+        case MOVE_SINK_FAILED:
+            give_up_half(t, half);
+            return true;
         }
     }
     loop_defer(t->proxy->io->loop, &t->task);
@@ -332,6 +354,13 @@ static void drive(struct tunnel *t)
     bool moved = false;
 
     if (!drive_half(t, &t->up, &moved) || !drive_half(t, &t->down, &moved)) {
+        return;
+    }
+    if ((t->up.state == HALF_FAILED && t->down.state >= HALF_SHUT) ||
+        (t->down.state == HALF_FAILED && t->up.state >= HALF_SHUT)) {
+        bool up = t->up.state == HALF_FAILED;
+
+        close_tunnel(t, up ? "upstream-closed" : "client-closed", !up, true);
         return;
     }
     if (t->up.state == HALF_SHUT && t->down.state == HALF_SHUT) {

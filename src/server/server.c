@@ -62,6 +62,8 @@ static void cut(struct server *s)
 {
     if (s->phase != SERVER_CUTTING) {
         s->phase = SERVER_CUTTING;
+        deadline_disarm(&s->delay);
+        deadline_disarm(&s->grace);
         log_event(LOG_NOTICE, "drain", "cutting what still runs");
         poke_all(s, WORKER_DRAIN | WORKER_CUT);
     }
@@ -368,14 +370,16 @@ static void join_workers(struct server *s)
     for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
         worker_join(s->shop.workers[i]);
     }
-    mem_free((void *)s->shop.workers);
-    s->shop.workers = NULL;
 }
 
 /* Of a server that has ended, or whose start failed half-way. */
 static void take_apart(struct server *s)
 {
     join_workers(s);
+    for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
+        worker_free(s->shop.workers[i]);
+    }
+    mem_free((void *)s->shop.workers);
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,14 @@ static size_t inherited_count(void)
     return (size_t)count;
 }
 
+static bool is_listening(int fd)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
 static int read_inherited(struct opening *o)
 {
     size_t count = inherited_count();
@@ -90,8 +99,9 @@ static int read_inherited(struct opening *o)
         in->fd = FIRST_INHERITED_FD + (int)i;
         (void)fcntl(in->fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
-        if (getsockname(in->fd, (struct sockaddr *)&sa, &len) != 0) {
-            (void)snprintf(o->error, o->error_cap, "inherited descriptor %d is no socket", in->fd);
+        if (!is_listening(in->fd) || getsockname(in->fd, (struct sockaddr *)&sa, &len) != 0) {
+            (void)snprintf(o->error, o->error_cap, "inherited descriptor %d is no listening socket",
+                           in->fd);
             return -ENOTSOCK;
         }
         if (sa.ss_family == AF_UNIX) {
@@ -206,12 +216,27 @@ static bool is_family_missing(int error)
     return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
+static bool takes_both_families(int fd)
+{
+    int only = 1;
+    socklen_t len = sizeof(only);
+
+    return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && !only;
+}
+
 /* Both families on one port; a machine without IPv6 has the one. */
 static int open_any(struct opening *o, const struct conf_bind *bind,
                     const struct conf_listener *listener)
 {
-    struct addr any = {.kind = ADDR_IP4, .port = bind->addr.port};
-    int r = open_ip(o, listener, &any);
+    struct addr any = {.kind = ADDR_IP6, .port = bind->addr.port};
+    struct inherited *in = find_inherited(o, &any, NULL);
+    int r;
+
+    if (in && takes_both_families(in->fd)) {
+        return use_inherited(o, listener, in); /* what systemd makes of ListenStream=PORT */
+    }
+    any.kind = ADDR_IP4;
+    r = open_ip(o, listener, &any);
 
     if (r != 0) {
         return r;

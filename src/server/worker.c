@@ -28,7 +28,7 @@ struct worker {
     struct workshop *shop; /* borrowed */
     size_t index;
     pthread_t thread;
-    bool started;
+    atomic_bool started;
     struct io io;
     struct resolver *resolver; /* owned */
     struct proxy proxy;
@@ -64,9 +64,13 @@ static bool shed_one(struct worker *w)
            proxy_shed_client(&w->proxy);
 }
 
+/* What other workers close is there for the next one who asks. */
 static bool relieve(void *arg)
 {
-    return shed_one(arg);
+    struct worker *w = arg;
+
+    poke_others(w, WORKER_SHED);
+    return shed_one(w);
 }
 
 static void wake_paused(struct worker *w)
@@ -109,6 +113,12 @@ static void give_client_slot(struct worker *w)
     if (before >= w->shop->max_clients) {
         wake_paused(w);
     }
+}
+
+/* Too many clients: only a client's end helps. Else descriptors are short. */
+static bool shed_for_client(struct worker *w)
+{
+    return is_crowded(w->shop) ? proxy_shed_client(&w->proxy) : shed_one(w);
 }
 
 static void pause_accepting(struct worker *w)
@@ -174,7 +184,7 @@ static bool make_room(void *arg)
 {
     struct worker *w = arg;
 
-    if (is_crowded(w->shop) ? proxy_shed_client(&w->proxy) : shed_one(w)) {
+    if (shed_for_client(w)) {
         return true;
     }
     pause_accepting(w);
@@ -272,7 +282,7 @@ static void on_poke(void *arg, struct mail *mail)
     atomic_store(&w->poked, false);
     requests = atomic_exchange(&w->requests, 0);
     if (requests & WORKER_SHED) {
-        (void)shed_one(w);
+        (void)shed_for_client(w);
     }
     if (requests & WORKER_ROOM) {
         resume_accepting(w);
@@ -445,11 +455,17 @@ int worker_new(struct workshop *shop, size_t index, struct worker **ret)
 
 void worker_join(struct worker *worker)
 {
+    if (worker && worker->started) {
+        (void)pthread_join(worker->thread, NULL);
+        worker->started = false;
+        access_log_deinit(&worker->proxy.access);
+    }
+}
+
+void worker_free(struct worker *worker)
+{
     if (!worker) {
         return;
-    }
-    if (worker->started) {
-        (void)pthread_join(worker->thread, NULL);
     }
     for (size_t i = 0; i < worker->listener_count; i++) {
         listener_free(worker->listeners[i]);

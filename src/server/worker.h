@@ -58,5 +58,8 @@ MUST_USE int worker_new(struct workshop *shop, size_t index, struct worker **ret
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */
 void worker_poke(struct worker *worker, unsigned requests);
-/* Waits for the thread's end (if it was started) and frees. NULL is accepted. */
+/* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL
+ * is accepted. */
 void worker_join(struct worker *worker);
+/* After all workers have been joined: one may still have poked another. NULL is accepted. */
+void worker_free(struct worker *worker);

@@ -116,6 +116,7 @@ static void attempt_failed(struct attempt *attempt, int error)
         dial->running--;
     }
     attempt->state = ATTEMPT_FAILED;
+    deadline_disarm(&dial->next); /* the next one need not wait */
     stream_close(attempt->stream, false);
     attempt->stream = NULL;
     if (telling(error) > telling(dial->error)) {
@@ -199,7 +200,7 @@ static void on_step(struct task *task)
     struct dial *dial = CONTAINER_OF(task, struct dial, step);
     struct attempt *attempt = pick(dial);
 
-    while (attempt && dial->running == 0) {
+    while (attempt && (dial->running == 0 || !deadline_armed(&dial->next))) {
         start(attempt);
         attempt = pick(dial);
     }
@@ -209,11 +210,7 @@ static void on_step(struct task *task)
 static void on_next(struct deadline *deadline)
 {
     struct dial *dial = CONTAINER_OF(deadline, struct dial, next);
-    struct attempt *attempt = pick(dial);
 
-    if (attempt) {
-        start(attempt);
-    }
     loop_defer(dial->io->loop, &dial->step);
 }
 

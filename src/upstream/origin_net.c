@@ -65,8 +65,8 @@ static void cancel(void *origin)
  * once more, if nothing can have come of the first (RFC 9110 9.2.2). */
 static bool may_send_again(const struct origin_net *o)
 {
-    return o->conn->reused && !o->response_begun && !o->body_begun && o->request->is_idempotent &&
-           !h1_parser_started(o->conn->parser);
+    return o->conn->reused && !o->interim_seen && !o->response_begun && !o->body_begun &&
+           o->request->is_idempotent && !h1_parser_started(o->conn->parser);
 }
 
 /* ------------------------------------------------------------------ getting a connection */
@@ -141,7 +141,7 @@ static void on_dial_failed(void *arg, int error, const struct addr *at)
 {
     struct origin_net *o = arg;
 
-    (void)at;
+    o->failed_at = *at;
     o->dial = NULL;
     fail(o, ORIGIN_CONNECT, error, NULL);
 }
@@ -235,6 +235,7 @@ static void send_again(struct origin_net *o)
     o->no_pool = true;
     set_state(o, ORIGIN_NET_NEW);
     begin_dial(o);
+    o->events->moved(o->arg);
 }
 
 /* ------------------------------------------------------------------ the request */
@@ -309,6 +310,7 @@ static void on_head(struct origin_net *o, struct str rest)
         return;
     }
     if (response_is_interim(o->response)) {
+        o->interim_seen = true;
         o->events->interim(o->arg, o->response);
         return;
     }
@@ -439,7 +441,9 @@ static void write_more(struct origin_net *o)
     if (out->written_bytes != before) {
         o->events->moved(o->arg);
     }
-    if (out->error != 0) {
+    if (out->error == -ENOMEM) {
+        fail(o, ORIGIN_NO_MEMORY, 0, NULL);
+    } else if (out->error != 0) {
         /* The origin may have answered before it broke off: read that, or the error. */
         o->conn->stream->readable = true;
     } else if (was_blocked && !outq_blocked(out)) {

@@ -54,8 +54,10 @@ struct origin_net {
     struct dial *dial;          /* owned while DIALLING */
     struct upstream_conn *conn; /* owned while BUSY */
     struct str head;            /* of the request, as written */
+    struct addr failed_at;      /* after ORIGIN_CONNECT: where the most telling attempt went */
     bool body_begun;
     bool request_ended;
+    bool interim_seen;
     bool response_begun;
     bool paused;
     struct str surplus; /* behind a 101's head, in the scratch */

@@ -67,7 +67,9 @@ struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str
         if (now_ms - conn->last_used_ms > max_age_ms) {
             return NULL; /* the others are older still */
         }
-        if (conn->stream->readable || (careful && !stream_is_quiet(conn->stream))) {
+        /* Bytes nobody asked for, or the end, may be known to the loop already. */
+        if ((careful || conn->stream->readable || stream_has_event(conn->stream)) &&
+            !stream_is_quiet(conn->stream)) {
             upstream_conn_close(conn, false);
             continue;
         }

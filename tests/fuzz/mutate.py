@@ -42,7 +42,9 @@ VERSIONS = [
     "ICE/1.1",
     "",
 ]
-METHODS = "GET HEAD POST PUT DELETE OPTIONS TRACE PATCH PURGE get PRI G\x00T SOURCE M-SEARCH".split()
+METHODS = (
+    "GET HEAD POST PUT DELETE OPTIONS TRACE PATCH PURGE get PRI G\x00T SOURCE M-SEARCH".split()
+)
 STATUSES = "200 200 200 200 204 304 100 101 103 199 206 404 500 999 000 20 2000 099 1e2".split()
 FIELDS = [
     ("Connection", "close"),
@@ -80,7 +82,15 @@ FIELDS = [
     ("X-A", "b\r\n\tTransfer-Encoding: chunked"),
 ]
 SIZES = "{0:x} {0:X} 0{0:x} 000000000000000000{0:x} +{0:x} 0x{0:x} {0:x}g {0:x}; {0:x};a=b".split()
-SIZES += ["{0:x} ", " {0:x}", '{0:x};a="b;c"', "{0:x}\t", "{0:x};\n", "1000000000000000{0:x}", "-{0:x}"]
+SIZES += [
+    "{0:x} ",
+    " {0:x}",
+    '{0:x};a="b;c"',
+    "{0:x}\t",
+    "{0:x};\n",
+    "1000000000000000{0:x}",
+    "-{0:x}",
+]
 SIZES += ["{0:x}\x00", "", "{0:x};" + "e" * 500, "{0:x} ;a", "{0:x}\r"]
 
 
@@ -145,7 +155,9 @@ class Message:
             fields.pop(rng.randrange(len(fields)))
         elif kind == 6 and fields:
             name, value = fields.pop(rng.randrange(len(fields)))
-            name = rng.choice((name.upper(), name.lower(), name + " ", "\t" + name, name + "\x00", ""))
+            name = rng.choice(
+                (name.upper(), name.lower(), name + " ", "\t" + name, name + "\x00", "")
+            )
             fields.insert(at, (name, value))
         elif kind == 7:
             self.bent_line = rng.randrange(len(fields) + 2)
@@ -275,7 +287,10 @@ def response(rng, tag, bends):
     data = message.write(rng)
     extra = rng.random()
     if bends and extra < 0.08:
-        data = rng.choice((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 E\r\nLink: x\r\n\r\n")) + data
+        data = (
+            rng.choice((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 E\r\nLink: x\r\n\r\n"))
+            + data
+        )
     elif bends and extra < 0.16:
         data += rng.choice((b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x", b"\r\n"))
     return data

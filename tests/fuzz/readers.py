@@ -89,7 +89,9 @@ def h11_responses(data, methods):
         headers = [("Host", "a")]
         if method == "GET-UPGRADE":
             headers += [("Connection", "upgrade"), ("Upgrade", "websocket")]
-        conn.send(h11.Request(method="HEAD" if method == "HEAD" else "GET", target="/", headers=headers))
+        conn.send(
+            h11.Request(method="HEAD" if method == "HEAD" else "GET", target="/", headers=headers)
+        )
         conn.send(h11.EndOfMessage())
         if not data:
             break
@@ -140,7 +142,9 @@ class Node:
         messages = []
         for one in answer["messages"]:
             pairs = list(zip(one["headers"][::2], one["headers"][1::2]))
-            seen = Seen(one["method"], one["target"], one["status"], _fields(pairs), b"", one["complete"])
+            seen = Seen(
+                one["method"], one["target"], one["status"], _fields(pairs), b"", one["complete"]
+            )
             seen.body = base64.b64decode(one["body"])
             messages.append(seen)
         error = answer["error"]

@@ -6,23 +6,12 @@ well-behaved client. A finding names its batch; --seed N --batches 1 plays that 
 
 Run by tests/fuzz/run; VIADUCT names the daemon."""
 
-import argparse
 import random
-import sys
-import tempfile
-import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-# tests/system has a wire.py, too: the one that the harness means.
-sys.path[0] = str(HERE.parent / "system")
-sys.path.append(str(HERE))
-
-# pylint: disable=wrong-import-position
-import engine  # noqa: E402
-import mutate  # noqa: E402
-import wire  # noqa: E402
-from viaduct_harness import Daemon  # noqa: E402
+import campaign  # first: it sets the path for the others
+import engine
+import mutate
+import wire  # that of tests/system
 
 CLIENTS = 3000  # of one batch
 OPTIONS = (
@@ -79,65 +68,48 @@ def well_behaved(daemon, port):
     peer.close()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--batches", type=int, default=0, help="0: as many as time allows")
-    arguments = parser.parse_args()
-    seed = arguments.seed if arguments.seed is not None else int(time.time())
-    begun = time.monotonic()
-    batches = requests = lines = 0
-    with tempfile.TemporaryDirectory() as directory:
-        daemon = Daemon(Path(directory), OPTIONS)
-        bench = engine.Engine(BentOrigin)
+class Bench:
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.engine = engine.Engine(BentOrigin)
         # The well-behaved client's origin is a thread of its own: it answers while we wait.
-        good = wire.Origin(GOOD)
-        try:
-            assert daemon.port
-            daemon.note_idle()
-            while (arguments.batches and batches < arguments.batches) or (
-                not arguments.batches and time.monotonic() - begun < arguments.seconds
-            ):
-                rng = random.Random(seed + batches)
-                BentOrigin.rng = random.Random(seed + batches)
-                clients = []
-                for _ in range(CLIENTS):
-                    client, count = bent_client(rng, f"127.0.0.1:{bench.port}")
-                    clients.append(client)
-                    requests += count
-                bench.run(daemon.address, clients, concurrency=100, patience=1)
-                bench.close_origins()
-                check(daemon, good)
-                lines += len(daemon.lines)
-                del daemon.lines[:]
-                batches += 1
-            daemon.stop()
-        except BaseException as error:
-            print(f"FAILED  wire           batch --seed {seed + batches} --batches 1: {error}")
-            print(daemon.describe()[-6000:])
-            daemon.kill()
-            raise SystemExit(1) from None
-        finally:
-            good.close()
-    took = time.monotonic() - begun
-    print(
-        f"ok      wire           {requests} requests and {BentOrigin.count} responses in {took:.0f} s "
-        f"({requests / took:.0f} requests a second), {batches} batches, {lines} log lines, "
-        f"seed {seed}"
-    )
+        self.good = wire.Origin(GOOD)
+        self.requests = self.lines = 0
+
+    def batch(self, seed):
+        rng = random.Random(seed)
+        BentOrigin.rng = random.Random(seed)
+        clients = []
+        for _ in range(CLIENTS):
+            client, count = bent_client(rng, f"127.0.0.1:{self.engine.port}")
+            clients.append(client)
+            self.requests += count
+        self.engine.run(self.daemon.address, clients, concurrency=100, patience=1)
+        self.engine.close_origins()
+        self.check()
+
+    def check(self):
+        self.daemon.check_alive()
+        well_behaved(self.daemon, self.good.port)
+        for peer in self.good.peers:
+            peer.sock.close()
+        del self.good.peers[:]
+        self.daemon.settle()
+        unreadable = [line["raw"] for line in self.daemon.lines if list(line) == ["raw"]]
+        assert not unreadable, f"not JSON: {unreadable[0]}"
+        self.lines += len(self.daemon.lines)
+
+    def report(self):
+        self.good.close()
+        return [
+            f"{self.requests} requests, {BentOrigin.count} responses, {self.lines} log lines",
+        ]
 
 
-def check(daemon, good):
-    daemon.check_alive()
-    well_behaved(daemon, good.port)
-    for peer in good.peers:
-        peer.sock.close()
-    del good.peers[:]
-    daemon.settle()
-    unreadable = [line["raw"] for line in daemon.lines if list(line) == ["raw"]]
-    assert not unreadable, f"not JSON: {unreadable[0]}"
+def begin(daemon):
+    bench = Bench(daemon)
+    return bench.batch, bench.report
 
 
 if __name__ == "__main__":
-    main()
+    campaign.run("wire", __doc__, OPTIONS, begin)

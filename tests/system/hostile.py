@@ -34,7 +34,7 @@ CODINGS = {
     b"identity, chunked": 501,
     b"gzip": 501,
     b"gzip, chunked": 501,
-    b"gzip;x=\"chunked\"": 501,
+    b'gzip;x="chunked"': 501,
     b"xchunked": 501,
     b"chunke": 501,
     b"chunkedd": 501,

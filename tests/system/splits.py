@@ -101,7 +101,7 @@ def send_split(peer, data, cuts):
 def sample_cuts(data, count=10, seed=0):
     """Places to cut in two: where something ends or begins, at most count of them; which ones
     depends on seed."""
-    marks = b"\r\n\0\t :,;=\"\x0b+-"
+    marks = b'\r\n\0\t :,;="\x0b+-'
     places = [
         p for p in range(1, len(data)) if data[p - 1] in marks or data[p] in marks or p % 16 == 3
     ]

@@ -229,7 +229,7 @@ def test_connections_of_another_address_do_not_count(lab):
 
 # --- Deadlines ----------------------------------------------------------------
 
-LIMIT = 0.6 * wire.SLOWNESS
+LIMIT = 0.4 * wire.SLOWNESS
 BELOW = 0.6 * LIMIT
 SLACK = 1.0 * wire.SLOWNESS
 

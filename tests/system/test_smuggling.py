@@ -35,6 +35,7 @@ CHUNKED_BODY = b"5\r\nhello\r\n0\r\n\r\n"
 
 # --- Transfer-Encoding --------------------------------------------------------
 
+
 def codings():
     rows = {
         repr(value): (post(b"Transfer-Encoding: " + value + b"\r\n", CHUNKED_BODY), status)
@@ -78,10 +79,19 @@ def both():
     rows = {}
     for value in [*CODINGS, b"chunked", b"Chunked", b" chunked\t"]:
         coding = b"Transfer-Encoding: " + value + b"\r\n"
-        rows[f"length first, {value}"] = (post(b"Content-Length: 6\r\n" + coding, b"0\r\n\r\nX"), 400)
-        rows[f"coding first, {value}"] = (post(coding + b"Content-Length: 6\r\n", b"0\r\n\r\nX"), 400)
+        rows[f"length first, {value}"] = (
+            post(b"Content-Length: 6\r\n" + coding, b"0\r\n\r\nX"),
+            400,
+        )
+        rows[f"coding first, {value}"] = (
+            post(coding + b"Content-Length: 6\r\n", b"0\r\n\r\nX"),
+            400,
+        )
     for name in (b"tRANSFER-eNCODING", b"TRANSFER-ENCODING"):
-        rows[f"{name}"] = (post(b"content-length: 3\r\n" + name + b":chunked\r\n", b"0\r\n\r\n"), 400)
+        rows[f"{name}"] = (
+            post(b"content-length: 3\r\n" + name + b":chunked\r\n", b"0\r\n\r\n"),
+            400,
+        )
     for version in (b"1.0", b"1.1"):
         rows[f"length 0, {version}"] = (
             b"POST http://{o}/ HTTP/%s\r\n" % version
@@ -93,6 +103,7 @@ def both():
 
 
 # --- Content-Length -----------------------------------------------------------
+
 
 def lengths():
     rows = {
@@ -106,11 +117,16 @@ def lengths():
                 rows[f"{fields}"] = (post(fields, b"hello"), 400)
     rows["three"] = (post(b"Content-Length: 5\r\n" * 3, b"hello"), 400)
     rows["GET"] = (
-        b"GET http://{o}/ HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\ncontent-length: 0\r\n\r\nhello",
+        b"GET http://{o}/ HTTP/1.1\r\n"
+        + HOST
+        + b"Content-Length: 5\r\ncontent-length: 0\r\n\r\nhello",
         400,
     )
     rows["1.0"] = (b"POST http://{o}/ HTTP/1.0\r\nContent-Length: 5, 5\r\n\r\nhello", 400)
-    rows["TRACE"] = (b"TRACE http://{o}/ HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello", 400)
+    rows["TRACE"] = (
+        b"TRACE http://{o}/ HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+        400,
+    )
     return rows
 
 
@@ -587,7 +603,9 @@ def raw_request(peer):
 # --- Chunks -------------------------------------------------------------------
 
 CHUNKED_HEAD = b"POST http://{o}/attack HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
-CHUNKED_SENT = b"POST /attack HTTP/1.1\r\nHost: {o}\r\nTransfer-Encoding: chunked\r\nVia: 1.1 <me>\r\n\r\n"
+CHUNKED_SENT = (
+    b"POST /attack HTTP/1.1\r\nHost: {o}\r\nTransfer-Encoding: chunked\r\nVia: 1.1 <me>\r\n\r\n"
+)
 
 
 def check_unfinished(received, origin):
@@ -609,7 +627,15 @@ def check_unfinished(received, origin):
             rest = b""
         rest = rest[2:]
     assert re.fullmatch(rb"[0-9a-f]*\r?", rest), f"broken chunks went out: {received!r}"
-    good = (b"abcdefghi", b"abcd" + b"d" * 139, b"abcdef", b"abcd\r\n", b"abc\r\n0", b"abcde\r", b"abcde\r\n")
+    good = (
+        b"abcdefghi",
+        b"abcd" + b"d" * 139,
+        b"abcdef",
+        b"abcd\r\n",
+        b"abc\r\n0",
+        b"abcde\r",
+        b"abcde\r\n",
+    )
     assert any(whole.startswith(content) for whole in good), f"content {content!r}"
 
 
@@ -717,7 +743,9 @@ def test_content_of_one_request_is_never_another(lab):
         (b"Transfer-Encoding: chunked\r\n\r\n", b'3;a="GET /smuggled"\r\nabc\r\n0\r\n\r\n'),
     ]:
         data = fill_in(b"POST http://{o}/outer HTTP/1.1\r\n" + HOST, origin) + head + body
-        data += fill_in(b"GET http://{o}/last HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n", origin)
+        data += fill_in(
+            b"GET http://{o}/last HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n", origin
+        )
         for cuts in [None, *splits.sample_cuts(data, 20), splits.every_byte(data)]:
             with faults(f"{head} {splits.told(cuts)}"):
                 origin.requests.clear()

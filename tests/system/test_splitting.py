@@ -103,9 +103,7 @@ COMPLETE = {
     "1.0 kept alive": (
         "GET",
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
-        lambda version: response(
-            b"200 OK", b"Content-Length: 2\r\n", b"ok", version, via="1.0"
-        ),
+        lambda version: response(b"200 OK", b"Content-Length: 2\r\n", b"ok", version, via="1.0"),
     ),
     "1xx in front": (
         "GET",
@@ -206,7 +204,9 @@ def test_surplus_is_nobodys_response(lab, case, version):
                 check_next(lab, proxy, dirty, client, version)
                 dirty.origin.close()
     faults.check()
-    for line in proxy.find_lines(event="request", predicate=lambda line: "/first" in line["target"]):
+    for line in proxy.find_lines(
+        event="request", predicate=lambda line: "/first" in line["target"]
+    ):
         assert line["end"] == "complete"
 
 
@@ -238,7 +238,9 @@ def test_surplus_behind_content_until_close_is_content(lab, version):
     client = lab.client(proxy)
     client.request("GET", origin.url(), version=version)
     got = client.read_response()
-    assert got.body == b"ok" + POISON and got.framing == ("chunked" if version == "1.1" else "close")
+    assert got.body == b"ok" + POISON and got.framing == (
+        "chunked" if version == "1.1" else "close"
+    )
     if version == "1.1":
         assert client.get(origin.url()).body == b"ok" + POISON
     assert len(origin.peers) == (2 if version == "1.1" else 1)
@@ -256,7 +258,9 @@ def refused_rows():
     """Heads that must not go on in any form: 502."""
     rows = {}
     for value in CODINGS:
-        rows[f"coding {value}"] = OK + b"Transfer-Encoding: " + value + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        rows[f"coding {value}"] = (
+            OK + b"Transfer-Encoding: " + value + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        )
         for first, second in [(b"Content-Length: 5\r\n", b""), (b"", b"Content-Length: 5\r\n")]:
             head = OK + first + b"Transfer-Encoding: " + value + b"\r\n" + second
             rows[f"{head}"] = head + b"\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -265,7 +269,10 @@ def refused_rows():
             OK + b"Content-Length: 3\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
         )
         rows[f"{coding} twice"] = (
-            OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
+            OK
+            + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: "
+            + coding
+            + b"\r\n\r\n0\r\n\r\n"
         )
         rows[f"{coding} in 1.0"] = (
             b"HTTP/1.0 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
@@ -274,15 +281,17 @@ def refused_rows():
         rows[f"length {value}"] = OK + b"Content-Length: " + value + b"\r\n\r\nhello"
     for first, second in [(b"5", b"6"), (b"6", b"5"), (b"0", b"5"), (b"5", b"")]:
         for name in (b"Content-Length", b"content-length"):
-            rows[f"{name} {first} {second}"] = (
-                OK + b"Content-Length: %s\r\nX: y\r\n%s: %s\r\n\r\nhello" % (first, name, second)
-            )
+            rows[
+                f"{name} {first} {second}"
+            ] = OK + b"Content-Length: %s\r\nX: y\r\n%s: %s\r\n\r\nhello" % (first, name, second)
     for byte in NOT_IN_NAMES:
         char = bytes([byte])
         rows[f"{char} inside a name"] = OK + b"Na" + char + b"me: x\r\nContent-Length: 0\r\n\r\n"
         rows[f"{char} first in a name"] = OK + char + b"Name: x\r\nContent-Length: 0\r\n\r\n"
         if byte not in b" \t":
-            rows[f"{char} last in a name"] = OK + b"Name" + char + b": x\r\nContent-Length: 0\r\n\r\n"
+            rows[f"{char} last in a name"] = (
+                OK + b"Name" + char + b": x\r\nContent-Length: 0\r\n\r\n"
+            )
     for byte in NOT_IN_VALUES:
         char = bytes([byte])
         rows[f"{char} in a value"] = OK + b"X: a" + char + b"b\r\nContent-Length: 0\r\n\r\n"
@@ -437,7 +446,9 @@ def test_broken_chunks_are_a_response_cut_short(lab, kind, version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 X"])
+@pytest.mark.parametrize(
+    "status", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 X"]
+)
 def test_interim_with_content_does_not_frame_it(lab, status, version):
     """RFC 9112 6.3: a 1xx ends with its head. What follows is read as the next response: here a
     whole one, so it is the final one; and the connection is not used again."""
@@ -500,7 +511,9 @@ def test_interim_responses_for_ever_end(lab):
 def test_unasked_101_is_never_passed_on(lab, version):
     """Not even to one whose request mentions the protocol elsewhere; and no tunnel is opened."""
     proxy = lab.viaduct()
-    switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    switch = (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
     faults = Faults()
     for name, fields in {
         "nothing": [],

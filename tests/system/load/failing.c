@@ -143,6 +143,11 @@ int epoll_create1(int flags)
     return fails(EPOLL_CREATE1) ? -1 : NEXT(EPOLL_CREATE1, int (*)(int))(flags);
 }
 
+int epoll_create(int size)
+{
+    return fails(EPOLL_CREATE1) ? -1 : ((int (*)(int))dlsym(RTLD_NEXT, "epoll_create"))(size);
+}
+
 int signalfd(int fd, const sigset_t *mask, int flags)
 {
     return fails(SIGNALFD) ? -1
