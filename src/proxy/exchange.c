@@ -404,18 +404,20 @@ static void on_interim(void *arg, struct response *response)
 /* The origin may choose among the protocols the client offered, no other (RFC 9110 7.8). */
 static bool is_offered_upgrade(const struct exchange *x, const struct response *response)
 {
-    struct str rest = field_value(&response->fields, FIELD_UPGRADE);
-    struct str protocol;
+    const struct field *field = field_find(&response->fields, FIELD_UPGRADE);
+    size_t protocols = 0;
 
-    if (!x->request.wants_upgrade || rest.len == 0) {
-        return false;
-    }
-    while (field_next_element(&rest, &protocol)) {
-        if (!field_has_token(&x->request.fields, FIELD_UPGRADE, protocol)) {
-            return false;
+    for (; field; field = field_next(&response->fields, field)) {
+        struct str rest = field->value;
+        struct str protocol;
+
+        for (; field_next_element(&rest, &protocol); protocols++) {
+            if (!field_has_token(&x->request.fields, FIELD_UPGRADE, protocol)) {
+                return false;
+            }
         }
     }
-    return true;
+    return x->request.wants_upgrade && protocols > 0;
 }
 
 static void on_head(void *arg, struct response *response)

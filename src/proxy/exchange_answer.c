@@ -115,6 +115,7 @@ enum reply_reason exchange_connect_reason(int error)
         return REPLY_UNREACHABLE;
     case -EMFILE:
     case -ENFILE:
+    case -EADDRNOTAVAIL: /* no source port is free */
         return REPLY_NO_DESCRIPTORS;
     case -ENOMEM:
     case -ENOBUFS:

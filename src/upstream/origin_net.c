@@ -89,7 +89,8 @@ static bool names_connection_scheme(const struct field_list *fields, struct str 
             continue;
         }
         while (field_next_element(&rest, &element)) {
-            struct str scheme = str_head(element, str_find(element, ' '));
+            struct str scheme =
+                str_head(element, MIN(str_find(element, ' '), str_find(element, '\t')));
 
             if (str_ieq(scheme, STR("NTLM")) || str_ieq(scheme, STR("Negotiate"))) {
                 return true;

@@ -307,7 +307,9 @@ class Namespace:
 
     def run(self, *command):
         subprocess.run(
-            ["nsenter", "-t", str(self.proxy.pid), "-n", *command], check=True, timeout=wire.DEADLINE
+            ["nsenter", "-t", str(self.proxy.pid), "-n", *command],
+            check=True,
+            timeout=wire.DEADLINE,
         )
 
 
