@@ -13,6 +13,7 @@
  * another length; should they all be busy, a deadline is sorted into one common list. */
 #define LOOP_QUEUES 32
 #define LOOP_HOOKS 4
+#define FIRST_TIMER_S 3600
 
 struct deadline_queue {
     uint64_t length_ms;
@@ -67,10 +68,17 @@ int loop_new(struct loop **ret)
         goto fail;
     }
     event_config_free(config);
+    config = NULL;
     list_init(&loop->sorted);
     list_init(&loop->ready);
     list_init(&loop->graves);
     (void)event_assign(&loop->timer, loop->base, -1, 0, on_timer, loop);
+    /* Added once here, so that moving it later needs no memory. */
+    if (event_add(&loop->timer, &(struct timeval){.tv_sec = FIRST_TIMER_S}) != 0) {
+        event_base_free(loop->base);
+        goto fail;
+    }
+    loop->timer_at_ms = clock_mono_ms() + (uint64_t)FIRST_TIMER_S * 1000;
     *ret = loop;
     return 0;
 fail:

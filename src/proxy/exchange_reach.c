@@ -204,6 +204,7 @@ static void reply_unresolved(struct exchange *x, enum resolve_status status)
         [RESOLVE_OK] = REPLY_DNS_NODATA,       [RESOLVE_NXDOMAIN] = REPLY_DNS_NXDOMAIN,
         [RESOLVE_NODATA] = REPLY_DNS_NODATA,   [RESOLVE_SERVFAIL] = REPLY_DNS_FAILED,
         [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT, [RESOLVE_ERROR] = REPLY_DNS_FAILED,
+        [RESOLVE_NO_MEMORY] = REPLY_NO_MEMORY,
     };
 
     exchange_reply(x, reasons[status], NULL);

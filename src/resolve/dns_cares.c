@@ -333,6 +333,8 @@ static enum resolve_status status_of(int ares_status)
     case ARES_ENOTIMP:
     case ARES_EBADRESP:
         return RESOLVE_SERVFAIL;
+    case ARES_ENOMEM:
+        return RESOLVE_NO_MEMORY;
     default:
         return RESOLVE_ERROR;
     }

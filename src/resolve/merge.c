@@ -14,8 +14,10 @@ static unsigned rank(enum resolve_status status)
         return 3;
     case RESOLVE_ERROR:
         return 4;
-    case RESOLVE_NODATA:
+    case RESOLVE_NO_MEMORY:
         return 5;
+    case RESOLVE_NODATA:
+        return 6;
     }
     return 4;
 }

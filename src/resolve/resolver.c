@@ -227,8 +227,10 @@ static void part_settle(struct lookup_part *part, const struct dns_answer *answe
     struct resolver *resolver = lookup->resolver;
 
     part_answer(part, answer);
-    dns_cache_put(&resolver->cache, lookup->node.key, family_of(part), answer,
-                  loop_now_ms(resolver->loop));
+    if (answer->status != RESOLVE_NO_MEMORY) {
+        dns_cache_put(&resolver->cache, lookup->node.key, family_of(part), answer,
+                      loop_now_ms(resolver->loop));
+    }
     log_event(LOG_DEBUG, "dns", "%s %s: %s, %zu addresses", lookup->name,
               family_of(part) == DNS_A ? "A" : "AAAA", resolve_status_text(answer->status),
               answer->addr_count);
@@ -285,7 +287,7 @@ static void part_from_cache(struct lookup_part *part, const struct dns_cached *c
 static void part_ask(struct lookup_part *part)
 {
     struct lookup *lookup = part->lookup;
-    struct dns_answer failed = {.status = RESOLVE_ERROR};
+    struct dns_answer failed = {.status = RESOLVE_NO_MEMORY};
 
     part->state.state = MERGE_PENDING;
     if (dns_cares_ask(lookup->resolver->dns, lookup->name, family_of(part), on_dns_answer, part,
@@ -544,6 +546,8 @@ const char *resolve_status_text(enum resolve_status status)
         return "timeout";
     case RESOLVE_ERROR:
         return "error";
+    case RESOLVE_NO_MEMORY:
+        return "no memory";
     }
     return "error";
 }

@@ -38,7 +38,8 @@ enum resolve_status {
     RESOLVE_NODATA,   /* it exists and has no address of a wanted family */
     RESOLVE_SERVFAIL, /* the server said it failed, refused, or answered nonsense */
     RESOLVE_TIMEOUT,
-    RESOLVE_ERROR, /* no server could be reached, memory out */
+    RESOLVE_ERROR,     /* no server could be reached */
+    RESOLVE_NO_MEMORY, /* ours, or no room for one more question */
 };
 
 #define RESOLVE_MAX_ADDRS 16 /* per family; more in an answer are left out */
