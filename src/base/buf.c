@@ -71,6 +71,9 @@ static int block_get(struct buf_pool *pool, size_t size, char **ret_data, size_t
     size_t cap = i < BUF_CLASSES ? class_bytes[i] : size;
     char *data;
 
+    if (size > PTRDIFF_MAX) {
+        return -ENOMEM;
+    }
     if (i < BUF_CLASSES && pool->free_lists[i]) {
         data = (char *)pool->free_lists[i];
         pool->free_lists[i] = pool->free_lists[i]->next;

@@ -493,8 +493,6 @@ static void after_response(struct client *c)
         close_client(c, true);
     } else if (!c->close_after && c->request_read) {
         next_request(c);
-    } else if (c->request_read && !has_unread(c)) {
-        close_client(c, false);
     } else {
         linger(c);
     }

@@ -7,7 +7,7 @@
  *   load OPTION=VALUE...
  *     proxy=PORT           where to connect to, on 127.0.0.1
  *     origin=PORT          what is asked for, on 127.0.0.1 (or host=NAME)
- *     unit=get|ping|none   what one request is: GET, 64 bytes to and fro, nothing
+ *     unit=get|ping|none   what one request is: GET, 64 bytes to and fro, the CONNECT alone
  *     bytes=N              a GET's answer
  *     tunnel=0|1|2         1: CONNECT first; 2: the other side is a relay, no CONNECT wanted
  *     fresh=0|1            1: a connection for each request, its source address ever another
@@ -275,11 +275,6 @@ static void begin_unit(struct conn *conn, uint64_t begun_ns)
         write_connect(conn);
         conn->out_sent = 0;
         send_out(conn);
-    } else if (want.unit == UNIT_NONE) {
-        /* Through a relay the set-up is done when a byte has gone there and back. */
-        want.unit = UNIT_PING;
-        send_unit(conn);
-        want.unit = UNIT_NONE;
     } else {
         send_unit(conn);
     }
@@ -639,6 +634,9 @@ static void set_up(void)
     }
     if (want.connections == 0 || want.connections > 60000 || want.origins == 0) {
         usage("connections, origins");
+    }
+    if (want.unit == UNIT_NONE && (want.tunnel != 1 || !want.fresh)) {
+        usage("unit=none without tunnel=1 fresh=1");
     }
     conns = calloc(want.connections, sizeof(*conns));
     ring = calloc(want.connections, sizeof(*ring));

@@ -4,8 +4,10 @@
  * connection gets a connection to the target, and bytes go both ways by splice.
  * What a proxy costs beyond this it costs for being a proxy.
  *
- *   relay TARGET_PORT   prints the port it listens on and relays until killed
+ *   relay TARGET_PORT   prints the two ports it listens on and relays until killed
  *
+ * The first port relays from the first byte on. The second is for clients that
+ * say CONNECT: what they send first is thrown away unread and answered by 200.
  * The target is dialled at ever other addresses of 127.2.0.0/16, so that tens of
  * thousands of closed connections do not stand in the way of new ones. A pipe is
  * held only while it holds bytes.
@@ -37,6 +39,7 @@ struct end {
     size_t held;     /* bytes in the pipe */
     uint32_t events; /* asked of epoll */
     bool ended;      /* read to its end, and the other end was told */
+    bool greet;      /* a CONNECT is to come from here */
 };
 
 struct link {
@@ -145,6 +148,19 @@ static bool flush(struct end *from, struct end *to)
     return true;
 }
 
+/* Takes the CONNECT for granted. */
+static void greet(struct end *end)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\n\r\n";
+    char head[4096];
+
+    if (read(end->fd, head, sizeof(head)) <= 0 || write(end->fd, ok, sizeof(ok) - 1) < 0) {
+        bury(end->link);
+        return;
+    }
+    end->greet = false;
+}
+
 /* One step from FROM to TO. */
 static void pump(struct end *from, struct end *to)
 {
@@ -189,6 +205,10 @@ static void handle(struct end *end, uint32_t events)
     if (!link->dead && (events & EPOLLOUT) != 0 && other->held > 0) {
         pump(other, end);
     }
+    if (end->greet) {
+        greet(end);
+        return;
+    }
     if (!link->dead && !end->ended && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 &&
         end->held == 0) {
         pump(end, other);
@@ -216,7 +236,7 @@ static int dial(void)
     return fd;
 }
 
-static void open_link(int client)
+static void open_link(int client, bool connect_first)
 {
     int server = dial();
     struct link *link = calloc(1, sizeof(*link));
@@ -231,17 +251,30 @@ static void open_link(int client)
         struct end *end = &link->ends[i];
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = end};
 
-        *end = (struct end){.link = link, .fd = fds[i], .pipe = {-1, -1}, .events = EPOLLIN};
+        *end = (struct end){.link = link,
+                            .fd = fds[i],
+                            .pipe = {-1, -1},
+                            .events = EPOLLIN,
+                            .greet = connect_first && i == 0};
         (void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event);
+    }
+}
+
+static void accept_one(int listener, bool connect_first)
+{
+    int client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (client >= 0) {
+        open_link(client, connect_first);
     }
 }
 
 int main(int argc, char **argv)
 {
     struct rlimit files;
-    uint16_t port = 0;
-    int listener = listen_loopback(&port);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    uint16_t ports[2] = {0, 0};
+    /* Told from ends of links by their address. */
+    int listeners[2];
 
     if (argc != 2) {
         (void)fprintf(stderr, "usage: relay TARGET_PORT\n");
@@ -254,22 +287,25 @@ int main(int argc, char **argv)
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    (void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
-    (void)printf("%u\n", port);
+    for (int i = 0; i < 2; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners[i]};
+
+        listeners[i] = listen_loopback(&ports[i]);
+        (void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listeners[i], &event);
+    }
+    (void)printf("%u %u\n", ports[0], ports[1]);
     (void)fflush(stdout);
     for (;;) {
         struct epoll_event events[BATCH];
         int n = epoll_wait(epoll_fd, events, BATCH, -1);
 
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr == NULL) {
-                int client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            void *what = events[i].data.ptr;
 
-                if (client >= 0) {
-                    open_link(client);
-                }
+            if (what == &listeners[0] || what == &listeners[1]) {
+                accept_one(*(int *)what, what == &listeners[1]);
             } else {
-                handle(events[i].data.ptr, events[i].events);
+                handle(what, events[i].events);
             }
         }
         bury_all();

@@ -22,6 +22,7 @@ static void check_name(const struct host *host)
     const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
     struct addrinfo *found = NULL;
     struct in_addr in4;
+    const char *last;
     size_t label = 0;
 
     CHECK(host->name_len > 0 && strlen(host->name) == host->name_len, "length");
@@ -36,6 +37,12 @@ static void check_name(const struct host *host)
     CHECK(host->name[host->name_len - 1] != '.' && host->name[0] != '.' &&
               !strstr(host->name, ".."),
           "dots of %s", host->name);
+    /* What a browser would take for an address (WHATWG URL, "ends in a number"). */
+    last = strrchr(host->name, '.');
+    last = last ? last + 1 : host->name;
+    CHECK(last[strspn(last, "0123456789")] != '\0', "a number ends %s", host->name);
+    CHECK(strncmp(last, "0x", 2) != 0 || last[2 + strspn(last + 2, "0123456789abcdef")] != '\0',
+          "a number ends %s", host->name);
     CHECK(inet_aton(host->name, &in4) == 0, "inet_aton reads %s", host->name);
     if (getaddrinfo(host->name, NULL, &hints, &found) == 0) {
         freeaddrinfo(found);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Bytes that two readers of HTTP could read in two ways: the parts of messages that test_smuggling.py
-puts into requests and test_splitting.py into responses."""
+"""Bytes that two readers of HTTP could read in two ways: the parts of messages that
+test_smuggling.py puts into requests and test_splitting.py into responses."""
 
 # value of Transfer-Encoding: status that a request with it gets
 CODINGS = {

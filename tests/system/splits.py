@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""For tests that hand the same bytes to the proxy cut in different places, and compare byte for byte.
+"""For tests that hand the same bytes to the proxy cut in different places, and compare what comes.
 
 Pieces go over a unix socket: there SIOCOUTQ tells when the daemon has read the last one (over TCP
 only that the kernel has it), so a piece is a read of its own without waiting for any time.
@@ -70,13 +70,18 @@ def without_date(data):
     return re.sub(rb"\r\nDate: [^\r]*\r\n", b"\r\n", data)
 
 
+def is_taken(peer):
+    """Whether the other side has all we sent: has read it (unix), or its kernel has it (TCP)."""
+    return struct.unpack("i", fcntl.ioctl(peer.sock, wire.SIOCOUTQ, b"\0\0\0\0"))[0] == 0
+
+
 def taken_or_answered(peer):
     """Waits until the daemon has read all we sent, or has something for us. True: all is read."""
     poll = select.poll()
     poll.register(peer.sock, select.POLLIN | select.POLLHUP)
     end = time.monotonic() + wire.DEADLINE
     while True:
-        if struct.unpack("i", fcntl.ioctl(peer.sock, wire.SIOCOUTQ, b"\0\0\0\0"))[0] == 0:
+        if is_taken(peer):
             return True
         if poll.poll(0):
             return False

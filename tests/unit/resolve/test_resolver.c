@@ -589,7 +589,7 @@ Test(resolver, more_questions_than_the_bound_fail_at_once)
         cr_assert_eq(ask(&waiters[i], name), 0);
     }
     cr_expect_eq(ask(&beyond, "beyond.example"), 1);
-    cr_expect_eq(beyond.reports[0].status, RESOLVE_ERROR);
+    cr_expect_eq(beyond.reports[0].status, RESOLVE_NO_MEMORY);
     cr_expect_eq(ask(&beyond, "n7.example"), 0, "joining sends nothing");
 }
 

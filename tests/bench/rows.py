@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""The work that is measured: one Row for each line of the report's tables."""
+
+from dataclasses import dataclass, field
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@dataclass
+class Goal:
+    """At most `factor` times what `of` needs; without `of`, at most `factor`."""
+
+    factor: float
+    of: str = ""
+
+    def text(self):
+        return f"{self.factor:g} x {self.of}" if self.of else f"{self.factor:g}"
+
+
+@dataclass
+class Row:
+    name: str
+    title: str
+    load: dict  # options of load.c
+    unit: str = "us/request"  # of the processor time
+    wrk: bool = False  # wrk makes the load
+    goal: Goal = None
+    calls_goal: Goal = None
+    requests: int = 3000  # under strace
+    peers: str = "all"  # or: workers, log, some, viaduct
+    kind: str = "steady"  # or: idle, beside, peak
+    group: str = "main"  # the table it stands in
+    point: str = ""  # its line in a table of a group of its own
+    options: tuple = ()  # of viaduct, other than shipped
+    quick: bool = True  # part of --quick
+    extra: dict = field(default_factory=dict)
+
+    @property
+    def tunnel(self):
+        return "tunnel" in self.load
+
+    @property
+    def echo(self):
+        return self.load.get("unit") in ("ping", "none")
+
+    @property
+    def per_gib(self):
+        return self.unit.endswith("GiB")
+
+
+def steady(connections, **options):
+    return {"connections": connections, "inflight": connections, **options}
+
+
+def _scale(group, title, points, **options):
+    for point in points:
+        load = {key: point if value == "POINT" else value for key, value in options.items()}
+        yield Row(
+            f"{group}-{point}",
+            title.format(f"{point:,}"),
+            load,
+            group=group,
+            point=f"{point:,}",
+            peers="some",
+            quick=False,
+            options=("pool.idle_total=12000",) if group == "origins" else (),
+        )
+
+
+ROWS = [
+    Row(
+        "get-1k",
+        "keep-alive GET, 1 KiB",
+        steady(32),
+        wrk=True,
+        goal=Goal(0.75, "haproxy"),
+        calls_goal=Goal(4.2),
+        requests=10000,
+    ),
+    Row(
+        "new-connection",
+        "a new client connection for each request",
+        steady(16, fresh=1),
+        goal=Goal(0.85, "haproxy"),
+    ),
+    Row(
+        "get-64k",
+        "64 KiB body",
+        steady(16, bytes=64 * KIB),
+        wrk=True,
+        goal=Goal(0.9, "haproxy"),
+    ),
+    Row(
+        "get-10m",
+        "10 MiB body",
+        steady(4, bytes=10 * MIB),
+        "CPU s/GiB",
+        wrk=True,
+        goal=Goal(1.1, "floor"),
+        requests=40,
+    ),
+    Row(
+        "connect",
+        "CONNECT, set-up and close",
+        steady(16, tunnel=1, unit="none", fresh=1, origins=200),
+        "us/tunnel",
+        goal=Goal(1.15, "floor"),
+    ),
+    Row(
+        "tunnel-bulk",
+        "tunnel, bulk",
+        steady(4, tunnel=1, bytes=64 * MIB),
+        "CPU s/GiB",
+        goal=Goal(1.1, "floor"),
+        requests=16,
+    ),
+    Row(
+        "tunnel-ping",
+        "tunnel, 64 bytes to and fro",
+        steady(32, tunnel=1, unit="ping"),
+        "us/message",
+        goal=Goal(1.2, "floor"),
+    ),
+    Row(
+        "open-2000",
+        "2,000 requests/s, open loop",
+        {"connections": 64, "rate": 2000},
+        goal=Goal(0.6, "haproxy"),
+        requests=2000,
+    ),
+    Row(
+        "open-half",
+        "half of its own capacity, open loop",
+        {"connections": 64, "rate": "half"},
+        requests=2000,
+        quick=False,
+    ),
+    Row("name-1k", "GET 1 KiB by host name", steady(32, host=1), wrk=True, quick=False),
+    Row(
+        "idle-client",
+        "idle keep-alive connection",
+        {"connections": 9000, "inflight": 128},
+        "KiB",
+        kind="idle",
+        goal=Goal(0.5),
+    ),
+    Row(
+        "idle-tunnel",
+        "idle tunnel",
+        {"connections": 8000, "inflight": 128, "tunnel": 1, "unit": "ping"},
+        "KiB",
+        kind="idle",
+        goal=Goal(1.0),
+    ),
+    Row(
+        "beside-idle",
+        "2,000 requests/s beside 9,000 idle clients",
+        {"connections": 64, "rate": 2000},
+        kind="beside",
+        group="beside",
+        quick=False,
+    ),
+    Row(
+        "workers",
+        "GET 1 KiB with 1 and with 2 workers",
+        steady(64),
+        wrk=True,
+        peers="workers",
+        group="workers",
+        quick=False,
+    ),
+    Row(
+        "log",
+        "GET 1 KiB by kind of access log",
+        steady(32),
+        wrk=True,
+        peers="log",
+        group="log",
+        quick=False,
+    ),
+    *_scale(
+        "open",
+        "GET 1 KiB round {} open connections",
+        (10, 100, 1000, 9000),
+        connections="POINT",
+        inflight=10,
+    ),
+    *_scale(
+        "origins",
+        "GET 1 KiB round {} origins",
+        (1, 10, 100, 1000, 10000),
+        connections=32,
+        inflight=32,
+        origins="POINT",
+    ),
+    Row(
+        "origins-10000-shipped",
+        "GET 1 KiB round 10,000 origins, pool as shipped",
+        {"connections": 32, "inflight": 32, "origins": 10000},
+        group="origins",
+        point="10,000, pool as shipped",
+        peers="viaduct",
+        quick=False,
+    ),
+    Row(
+        "peak",
+        "memory after a peak of 9,000 clients",
+        {"connections": 9000, "inflight": 9000},
+        "KiB",
+        kind="peak",
+        group="peak",
+        peers="some",
+        quick=False,
+    ),
+]
