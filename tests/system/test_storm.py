@@ -80,7 +80,7 @@ def for_a_while(seconds):
 @pytest.mark.parametrize("kind, crowd", [("churn", 64), ("silent", CROWD), ("trickle", CROWD)])
 def test_a_good_client_is_served_throughout(lab, figure, storm, descriptors, kind, crowd):
     proxy = lab.fresh(
-        "timeouts.header=2s",
+        "timeouts.header=1s",
         "server.workers=2",
         "pool.idle=500ms",
         "log.access=off",
