@@ -136,23 +136,6 @@ int host_parse_bare(struct str text, struct host *ret)
     return 0;
 }
 
-const char *host_error_text(int error)
-{
-    switch ((enum host_error)error) {
-    case HOST_EMPTY:
-        return "the host is empty";
-    case HOST_TOO_LONG:
-        return "the host name is longer than 253 bytes, or a part of it than 63";
-    case HOST_BAD_CHAR:
-        return "the host holds a character that no host name has";
-    case HOST_BAD_LABEL:
-        return "the host name has an empty part between its dots";
-    case HOST_BAD_LITERAL:
-        return "the host looks like an IP address and is none";
-    }
-    return "the host is not valid";
-}
-
 struct str host_name(const struct host *host)
 {
     return host->is_literal ? str_make(NULL, 0) : str_make(host->name, host->name_len);

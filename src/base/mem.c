@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -66,6 +65,22 @@ static void count_blocks(int difference)
 bool mem_may_pool(void)
 {
     return !faults;
+}
+
+void mem_fail(uint64_t first, uint64_t last)
+{
+    static struct mem_faults own;
+
+    faults = &own;
+    atomic_store(&own.calls, 0);
+    atomic_store(&own.failed, 0);
+    atomic_store(&own.first_failing, first);
+    atomic_store(&own.last_failing, last);
+}
+
+uint64_t mem_failed(void)
+{
+    return atomic_load(&faults->failed);
 }
 
 #else

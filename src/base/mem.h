@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 
@@ -41,6 +42,10 @@ void mem_free(void *ptr);
  * every allocation. */
 #ifdef MEM_FAULTS
 bool mem_may_pool(void);
+/* For unit tests: of the allocations from here on, the first being 1, those from first to last fail
+ * (none: 0, 0). mem_failed: how many did. */
+void mem_fail(uint64_t first, uint64_t last);
+uint64_t mem_failed(void);
 #else
 static inline bool mem_may_pool(void)
 {

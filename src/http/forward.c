@@ -101,7 +101,7 @@ static bool is_hop_by_hop(enum field_id id)
     case FIELD_VIA:
     case FIELD_X_FORWARDED_FOR:
     case FIELD_ID_COUNT:
-        return false;
+        break;
     }
     return false;
 }
@@ -109,13 +109,13 @@ static bool is_hop_by_hop(enum field_id id)
 static int add_framing(struct field_list *fields, const struct framing *framing)
 {
     switch (framing->kind) {
-    case BODY_NONE:
-    case BODY_UNTIL_CLOSE:
-        return 0;
     case BODY_LENGTH:
         return field_list_add_u64(fields, FIELD_CONTENT_LENGTH, framing->length);
     case BODY_CHUNKED:
         return field_list_add_id(fields, FIELD_TRANSFER_ENCODING, STR("chunked"));
+    case BODY_NONE:
+    case BODY_UNTIL_CLOSE:
+        break;
     }
     return 0;
 }

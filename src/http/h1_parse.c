@@ -107,9 +107,9 @@ static bool llhttp_agrees(const struct h1_parser *parser, const struct framing *
     case BODY_CHUNKED:
         return flags == (F_CHUNKED | F_TRANSFER_ENCODING);
     case BODY_UNTIL_CLOSE:
-        return flags == 0;
+        break;
     }
-    return false;
+    return flags == 0;
 }
 
 /* ---- llhttp's callbacks: on_*(): views into the collected block ---- */

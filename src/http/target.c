@@ -19,17 +19,10 @@ static bool has_bad_char(struct str text)
     return false;
 }
 
+/* What is wrong behind a scheme that was found good. */
 static int url_to_target_error(int error)
 {
-    switch ((enum url_error)error) {
-    case URL_NO_SCHEME:
-        return TARGET_MALFORMED;
-    case URL_BAD_HOST:
-        return TARGET_BAD_HOST;
-    case URL_BAD_PORT:
-        return TARGET_BAD_PORT;
-    }
-    return 0;
+    return error == URL_BAD_PORT ? TARGET_BAD_PORT : TARGET_BAD_HOST;
 }
 
 static int parse_authority_form(struct str text, struct target *ret)

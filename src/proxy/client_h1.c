@@ -486,6 +486,7 @@ static void after_response(struct client *c)
 {
     if (!c->aborted && !c->close_after && !c->request_read && !c->input_broken) {
         set_state(c, CLIENT_DRAIN);
+        exchange_response_sent(c->x);
         return;
     }
     end_exchange(c, NULL);

@@ -177,7 +177,7 @@ void exchange_rearm(struct exchange *x)
             if (x->timer_kind != TIMER_CONNECT) {
                 arm(x, TIMER_CONNECT, conf->timeouts.connect_ms);
             }
-        } else if (x->response_half == RESPONSE_ENDED && !x->down->is_blocked(x->downstream)) {
+        } else if (x->response_sent) {
             arm(x, TIMER_NONE, 0); /* the client's side times what is left of the request */
         } else if (may_be_abandoned(x)) {
             arm(x, TIMER_ABANDONED, HALF_CLOSED_MS);
@@ -188,7 +188,7 @@ void exchange_rearm(struct exchange *x)
         }
         break;
     case EXCHANGE_REPLY:
-        arm(x, TIMER_IDLE, conf->timeouts.idle_ms);
+        arm(x, TIMER_IDLE, x->response_sent ? 0 : conf->timeouts.idle_ms);
         break;
     case EXCHANGE_HEAD:
     case EXCHANGE_ADMIT:
@@ -535,6 +535,12 @@ void exchange_drained(struct exchange *x)
     if (x->origin_started && x->state == EXCHANGE_FORWARD) {
         origin_net_ops.resume(&x->origin);
     }
+}
+
+void exchange_response_sent(struct exchange *x)
+{
+    x->response_sent = true;
+    exchange_rearm(x);
 }
 
 /* A client that has ended its direction may wait for its answer, or be gone. Writing tells: to one

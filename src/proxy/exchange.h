@@ -74,6 +74,9 @@ bool exchange_wants_body(const struct exchange *x);
 bool exchange_awaits_continue(const struct exchange *x);
 /* Nothing of the response waits for the client any more. */
 void exchange_drained(struct exchange *x);
+/* The whole response has left while the request's body still comes: what is left of it is the
+ * client side's to read and to time. */
+void exchange_response_sent(struct exchange *x);
 /* Bytes moved on the client's side. */
 void exchange_moved(struct exchange *x);
 /* The client has ended its direction after a complete request. */

@@ -44,6 +44,7 @@ struct exchange {
     struct request request;
     struct response response;
     bool head_read;       /* the request can be shown */
+    bool response_sent;   /* whole */
     bool final_head_sent; /* an answer can no longer be replaced by another */
 
     unsigned interim_count;

@@ -54,16 +54,17 @@ class Count:
 
 def measure(build):
     """gcovr's report."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+    with tempfile.TemporaryDirectory() as directory:
+        report = pathlib.Path(directory) / "report.json"
         subprocess.run(
             [
-                *("gcovr", "--root", ROOT, "--filter", f"{ROOT}/src/", "--json", report.name),
+                *("gcovr", "--root", ROOT, "--filter", f"{ROOT}/src/", "--json", report),
                 *("--exclude-branches-by-pattern", r".*\bASSERT\(.*"),
                 *("--object-directory", build, build),
             ],
             check=True,
         )
-        return json.load(report)
+        return json.loads(report.read_text())
 
 
 def read_file(entry):

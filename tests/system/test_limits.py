@@ -636,7 +636,7 @@ def test_head_of_ten_thousand_fields(lab, figure):
 def test_pipeline_that_nobody_reads(lab, figure):
     """Requests behind requests, no answer taken: backpressure, and in the end timeouts.idle."""
     memory = Memory(lab, figure, "pipelined requests, answers unread", "timeouts.idle=1s")
-    origin = lab.origin(response_bytes(body=b"x" * 100_000))
+    origin = lab.origin(response_bytes(body=b"x" * 1000))
     client = lab.client(memory.proxy)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sent = flood(client, request_bytes("GET", origin.url("/flood")))
