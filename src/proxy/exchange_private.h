@@ -3,7 +3,7 @@
 
 /*
  * The inside of an exchange, shared by the files that make it up: exchange.c
- * (states, halves, timers, forwarding), exchange_reach.c (from a judged
+ * (states, halves, forwarding), exchange_time.c (deadlines), exchange_reach.c (from a judged
  * request to a connection or tunnel) and exchange_answer.c (answers of our
  * own, the log record).
  */
@@ -81,6 +81,8 @@ struct exchange {
 };
 
 void exchange_set_state(struct exchange *x, enum exchange_state state);
+/* exchange_time.c: the one timer is armed anew for what the states wait for now. */
+void exchange_init_timers(struct exchange *x);
 void exchange_rearm(struct exchange *x);
 /* Ends all work towards the origin. */
 void exchange_cancel_work(struct exchange *x);

@@ -461,7 +461,7 @@ static void warm_up(void)
 
 static void run_closed(uint64_t end_ns)
 {
-    while (want.requests > 0 ? begun_units < want.requests : now_ns() < end_ns) {
+    while (now_ns() < end_ns && (want.requests == 0 || begun_units < want.requests)) {
         while (busy < want.inflight && ring_count > 0 &&
                (want.requests == 0 || begun_units < want.requests)) {
             begin_unit(take_idle(), now_ns());
@@ -529,7 +529,7 @@ static void run(void)
     if (want.rate > 0) {
         run_open(want.requests > 0 ? UINT64_MAX / 2 : start + want.ns);
     } else {
-        run_closed(start + want.ns);
+        run_closed(start + (want.requests > 0 ? PATIENCE_NS : want.ns));
     }
     wait_for_busy(0);
     measuring = false;

@@ -21,7 +21,7 @@ def steady_sample(lab, peer, row, seconds, rate=None):
     if row.tunnel:
         options["tunnel"] = peer.tunnel
     spin_ns = lab.spin_ns(lab.proxy_cores[0])
-    load = None if row.wrk else Load(lab, port, {**options, "seconds": seconds})
+    load = None if row.wrk and peer.wrk else Load(lab, port, {**options, "seconds": seconds})
     try:
         pids = peer.pids()
         meter.reset_peak(pids)

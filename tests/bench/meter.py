@@ -122,7 +122,7 @@ class Strace:
         )
         tasks = [f"{pid}/task/{task}" for pid in pids for task in os.listdir(f"/proc/{pid}/task")]
         deadline = time.monotonic() + 10
-        while not all(_status(task, "TracerPid") for task in tasks):
+        while not all(_status(t, "TracerPid") for t in tasks if os.path.exists(f"/proc/{t}")):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 raise RuntimeError(f"strace: {self.process.stderr.read().strip()[-200:]}")
@@ -130,7 +130,12 @@ class Strace:
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=30)
+        try:
+            self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            return {}
         calls = {}
         for line in Path(self.output).read_text().splitlines():
             fields = line.split()

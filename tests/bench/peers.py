@@ -38,7 +38,9 @@ class Peer:
     tunnel = 1  # how load.c gets a tunnel: 1 by CONNECT, 2 by a relay's port, None not at all
     names = True  # can be told the address of a name that only the benchmark knows
     keeps = True  # keeps an idle client's connection
-    unit = "cpu"
+    wrk = True  # wrk counts no errors with it
+    pids_matter = True  # there is a process whose memory counts
+    traced = True  # lives under strace -f
 
     def __init__(self, lab, workers=1):
         self.lab = lab
@@ -119,6 +121,7 @@ class Direct(Peer):
 
     name = "direct"
     tunnel = 2
+    pids_matter = False
 
     def available(self):
         return True
@@ -220,8 +223,8 @@ class HAProxy(Peer):
             f"""
 global
     nbthread {self.workers}
-    maxconn 9500
-    maxpipes 4096
+    maxconn 9400
+    maxpipes 256
     log stdout len 1024 format raw local0
 defaults
     log global
@@ -231,7 +234,7 @@ defaults
     timeout http-keep-alive 600s
     option splice-request
     option splice-response
-    maxconn 9500
+    maxconn 9400
 resolvers bench
     nameserver bench 127.0.0.1:{self.lab.dns_port}
     hold valid 600s
@@ -353,6 +356,8 @@ class Tinyproxy(Peer):
     package = "tinyproxy-bin"
     names = False
     keeps = False
+    wrk = False
+    traced = False
 
     def version(self):
         return self.ask_version("-v")

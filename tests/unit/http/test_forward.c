@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../faults.h"
 #include "http/forward.h"
 #include "http/h1_write.h"
 
@@ -176,6 +177,9 @@ Test(forward, max_forwards_counts_on_trace_and_options_only)
     start_over();
     request.method = METHOD_TRACE;
     expect_request("Max-Forwards: x\n", "Host: a.example\nMax-Forwards: x\nVia: 1.1 me\n");
+    start_over();
+    request.method = METHOD_TRACE;
+    expect_request("Max-Forwards: 0\n", "Host: a.example\nMax-Forwards: 0\nVia: 1.1 me\n");
 }
 
 Test(forward, tells_the_client_in_a_line_of_its_own)
@@ -301,6 +305,12 @@ Test(forward, reason_with_control_characters_is_replaced)
 {
     struct forward_response_options how = {.keep_length = false};
 
+    response.reason = STR("O\x7fK");
+    cr_assert_eq(forward_response(&response, &how), 0);
+    cr_expect(str_eq(response.reason, STR("OK")));
+    response.reason = STR("O\tK");
+    cr_assert_eq(forward_response(&response, &how), 0);
+    cr_expect(str_eq(response.reason, STR("O\tK")));
     response.reason = STR("O\x01K");
     cr_assert_eq(forward_response(&response, &how), 0);
     cr_expect(str_eq(response.reason, STR("OK")));
@@ -317,6 +327,19 @@ Test(forward, trailers_lose_what_may_not_stand_there)
               "Proxy-Status: p\nWWW-Authenticate: w\nTE: t\nServer-Timing: s\n");
     forward_trailers(&response.fields);
     expect_lines(&response.fields, "Digest: x\nProxy-Status: p\nServer-Timing: s\n");
+}
+
+Test(forward, trailers_with_too_many_options_are_none)
+{
+    static char value[2 * FORWARD_MAX_OPTIONS + 3];
+
+    for (size_t i = 0; i + 1 < sizeof(value); i++) {
+        value[i] = i % 2 == 0 ? 'a' : ',';
+    }
+    add_lines(&response.fields, "X: 1\n");
+    cr_assert_eq(field_list_add(&response.fields, STR("Connection"), str_of(value)), 0);
+    forward_trailers(&response.fields);
+    expect_lines(&response.fields, "");
 }
 
 Test(forward, sees_its_own_via)
@@ -343,4 +366,76 @@ Test(forward, sees_its_own_via)
                      rows[i].value);
         cr_expect_not(forward_has_via(&request.fields, STR("")), "%s", rows[i].value);
     }
+}
+
+/* ------------------------------------------------------------------ memory */
+
+static void prepare_request(void)
+{
+    start_over();
+    request.wants_upgrade = true;
+    request.method = METHOD_OPTIONS;
+    request.framing = (struct framing){.kind = BODY_LENGTH, .length = 5};
+    options.tell_client = FORWARD_CLIENT_RFC7239;
+    add_lines(&request.fields, "Max-Forwards: 1\nUpgrade: h2c, a, b\nTE: trailers\n");
+}
+
+static int forward_prepared_request(void)
+{
+    return forward_request(&request, &options);
+}
+
+Test(forward, request_says_when_memory_is_out)
+{
+    cr_expect_gt(fail_each_allocation(prepare_request, forward_prepared_request), 5);
+    expect_lines(&request.fields, "Host: a.example\nMax-Forwards: 0\nContent-Length: 5\n"
+                                  "Connection: TE, Upgrade\nTE: trailers\nUpgrade: a, b\n"
+                                  "Forwarded: for=unknown\nVia: 1.1 me\n");
+}
+
+static void prepare_response(void)
+{
+    start_over();
+    add_lines(&response.fields, "Content-Length: 12\n");
+}
+
+static int forward_prepared_response(void)
+{
+    struct forward_response_options how = {.via_name = STR("me"), .close = true};
+
+    how.keep_length = true;
+    return forward_response(&response, &how);
+}
+
+static int forward_chunked_response(void)
+{
+    struct forward_response_options how = {.via_name = STR("me"), .close = true};
+
+    how.framing.kind = BODY_CHUNKED;
+    return forward_response(&response, &how);
+}
+
+Test(forward, response_says_when_memory_is_out)
+{
+    cr_expect_gt(fail_each_allocation(prepare_response, forward_prepared_response), 2);
+    cr_expect(str_eq(field_value(&response.fields, FIELD_CONTENT_LENGTH), STR("12")));
+    cr_expect_gt(fail_each_allocation(prepare_response, forward_chunked_response), 1);
+}
+
+/* The list of fields has no room left, so that the next field of ours is what memory is out for. */
+static void prepare_full_lists(void)
+{
+    start_over();
+    while (request.fields.count < 32) {
+        add_lines(&request.fields, "X: 1\n");
+        add_lines(&response.fields, "X: 1\n");
+    }
+    request.wants_upgrade = true;
+    add_lines(&request.fields, "Upgrade: a\nTE: trailers\n");
+}
+
+Test(forward, list_that_must_grow_says_when_memory_is_out)
+{
+    cr_expect_gt(fail_each_allocation(prepare_full_lists, forward_prepared_request), 3);
+    cr_expect_gt(fail_each_allocation(prepare_full_lists, forward_prepared_response), 2);
 }

@@ -194,3 +194,8 @@ Test(framing, knows_responses_without_content)
     check_responses(200, 1, false, true, cases, ARRAY_LEN(cases));
     check_responses(299, 1, false, true, cases, ARRAY_LEN(cases));
 }
+
+Test(framing, unknown_error_has_a_sentence)
+{
+    cr_expect_gt(strlen(framing_error_text(0)), 0);
+}

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../faults.h"
 #include "http/h1_write.h"
 #include "http/reply.h"
 #include "http/reply_body.h"
@@ -157,6 +158,11 @@ Test(reply, form_follows_accept)
         {"application/json;q=1.000, text/*;q=0.999", REPLY_JSON},
         {"application/json;q=9, text/html;q=0.1", REPLY_HTML},
         {"application/json;q=, text/html;q=0.1", REPLY_HTML},
+        {"application/json;q=0.a, text/html;q=0.1", REPLY_HTML},
+        {"application/json;q=0./, text/html;q=0.1", REPLY_HTML},
+        {"application/json;q=0:9, text/html;q=0.1", REPLY_HTML},
+        {"application/json;q=0.9999, text/html;q=0.1", REPLY_HTML},
+        {"application/json;q=1, text/html;q=0.1", REPLY_JSON},
         {"image/png", REPLY_PLAIN},
         {";;,/,q=1", REPLY_PLAIN},
     };
@@ -264,6 +270,12 @@ Test(reply, tells_how_to_use_a_proxy)
         cr_expect_eq(response.status, 400);
         cr_expect(contains(body, rows[i][1]), "%.*s", STR_ARG(body));
     }
+    set_accept("text/html");
+    make();
+    cr_expect(contains(body, "<pre>curl -x http://HOST:PORT http://example.com/</pre>"));
+    options.request = NULL;
+    make();
+    cr_expect(contains(body, "curl -x http://HOST:PORT"));
 }
 
 Test(reply, answers_options_at_the_last_hop)
@@ -276,6 +288,9 @@ Test(reply, answers_options_at_the_last_hop)
     expect_field(FIELD_CONTENT_LENGTH, "0");
     expect_field(FIELD_CONTENT_TYPE, "");
     expect_field(FIELD_PROXY_STATUS, "");
+    options.request = NULL;
+    make();
+    cr_expect_eq(body.len, 0);
 }
 
 Test(reply, traces_without_credentials)
@@ -294,4 +309,74 @@ Test(reply, traces_without_credentials)
     cr_expect(
         str_eq(body, STR("TRACE http://a.example/x HTTP/1.1\r\nMax-Forwards: 0\r\nX: \r\n\r\n")),
         "%.*s", STR_ARG(body));
+}
+
+/* ------------------------------------------------------------------ memory */
+
+static void prepare_denial(void)
+{
+    tear_down();
+    set_up();
+    options.rule = STR("a rule");
+    options.details = STR("\xff");
+    options.target = STR("\xff");
+    options.server_name = STR("*my-proxy/1\xff");
+    options.close = true;
+}
+
+static void prepare_unprintable_rule(void)
+{
+    prepare_denial();
+    options.rule = STR("\xff");
+}
+
+static void prepare_example(void)
+{
+    prepare_denial();
+    options.reason = REPLY_NOT_PROXY;
+}
+
+static void prepare_trace(void)
+{
+    tear_down();
+    set_up();
+    options.reason = REPLY_MAX_FORWARDS;
+    request.method = METHOD_TRACE;
+    request.target_text = STR("http://a/");
+    cr_assert_eq(field_list_add(&request.fields, STR("X"), STR("1")), 0);
+}
+
+static void prepare_busy(void)
+{
+    prepare_denial();
+    options.reason = REPLY_NO_MEMORY;
+}
+
+static int make_prepared(void)
+{
+    return reply_make(&options, &arena, &response, &body);
+}
+
+Test(reply, says_when_memory_is_out)
+{
+    cr_expect_gt(fail_each_allocation(prepare_denial, make_prepared), 5);
+    cr_expect(str_eq(response.reason, STR("Denied by rule a rule")));
+    cr_expect_gt(fail_each_allocation(prepare_unprintable_rule, make_prepared), 5);
+    cr_expect_gt(fail_each_allocation(prepare_example, make_prepared), 5);
+    cr_expect_gt(fail_each_allocation(prepare_trace, make_prepared), 5);
+    cr_expect_gt(fail_each_allocation(prepare_busy, make_prepared), 5);
+}
+
+Test(reply, server_name_may_be_any_token)
+{
+    static const char *const names[] = {"*", "Proxy:80/x", "a!#$%&'*+-.^_`|~1"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        options.server_name = str_of(names[i]);
+        make();
+        cr_expect(str_starts(field_value(&response.fields, FIELD_PROXY_STATUS), str_of(names[i])));
+    }
+    options.server_name = STR("");
+    make();
+    cr_expect(str_starts(field_value(&response.fields, FIELD_PROXY_STATUS), STR("\"\"; error=")));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <criterion/criterion.h>
 
+#include "../faults.h"
 #include "base/arena.h"
 #include "http/target.h"
 
@@ -133,4 +134,31 @@ Test(target, nul_is_no_end)
 
     cr_expect_eq(target_parse(STR("GET"), str_make("http://a/\0b", 11), &arena, &target),
                  TARGET_BAD_CHAR);
+}
+
+static void start_over(void)
+{
+    tear_down();
+    set_up();
+}
+
+static int parse_query_alone(void)
+{
+    struct target target = {.port = 77};
+    int r = target_parse(STR("GET"), STR("http://a.example?q"), &arena, &target);
+
+    cr_assert_eq(target.port, r == 0 ? 80 : 77);
+    return r;
+}
+
+Test(target, says_when_memory_is_out)
+{
+    cr_expect_eq(fail_each_allocation(start_over, parse_query_alone), 2);
+}
+
+Test(target, has_a_sentence_for_every_error)
+{
+    for (int error = 0; error <= TARGET_MALFORMED; error++) {
+        cr_expect_gt(str_of(target_error_text(error)).len, 0);
+    }
 }
