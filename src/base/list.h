@@ -73,7 +73,9 @@ static inline void list_splice_back(struct list *to, struct list *from)
 #define LIST_ITEM(node, type, member) CONTAINER_OF(node, type, member)
 #define LIST_FIRST(head, type, member) LIST_ITEM((head)->next, type, member)
 #define LIST_LAST(head, type, member) LIST_ITEM((head)->prev, type, member)
+/* NOLINTBEGIN(bugprone-macro-parentheses): node and tmp are declared here */
 /* The body may remove the node it is at, and no other. */
 #define LIST_FOR_EACH(node, tmp, head)                                                             \
     for (struct list *node = (head)->next, *tmp = node->next; node != (head);                      \
          node = tmp, tmp = node->next)
+/* NOLINTEND(bugprone-macro-parentheses) */

@@ -66,7 +66,7 @@ void text_printf(struct text *t, const char *fmt, ...)
     int need;
 
     va_start(args, fmt);
-    need = vsnprintf(t->ptr + t->len, space, fmt, args);
+    need = vsnprintf(space > 0 ? t->ptr + t->len : NULL, space, fmt, args);
     va_end(args);
     if (need < 0 || (size_t)need >= space) {
         t->full = true;

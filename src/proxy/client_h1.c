@@ -115,7 +115,7 @@ static void close_client(struct client *c, bool reset)
         upstream_pool_unbind(&c->proxy->pool, c->binding.client);
     }
     if (!detached) {
-        c->proxy->client_gone(c->proxy->arg, &c->peer);
+        c->proxy->client_gone(c->proxy->arg, &c->peer, c->refused);
     }
     loop_bury(c->proxy->io->loop, &c->corpse, bury_client);
 }
@@ -150,7 +150,7 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf
     struct client *c = mem_zalloc(sizeof(*c));
 
     if (!c) {
-        proxy->client_gone(proxy->arg, &stream->peer);
+        proxy->client_gone(proxy->arg, &stream->peer, refused);
         stream_close(stream, true);
         return;
     }

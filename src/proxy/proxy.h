@@ -45,8 +45,9 @@ struct proxy {
         hungry_clients; /* of either kind: a head waits unread until buffer memory is free */
     struct deadline hungry;
     struct list tunnels;
-    /* A client connection, or the tunnel it became, is gone. */
-    void (*client_gone)(void *arg, const struct addr *client);
+    /* A client connection, or the tunnel it became, is gone. refused: it was over the limit of its
+     * address. */
+    void (*client_gone)(void *arg, const struct addr *client, bool refused);
     void *arg;
 };
 

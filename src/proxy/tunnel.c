@@ -119,7 +119,7 @@ static void close_tunnel(struct tunnel *t, const char *end, bool reset_client, b
     list_remove(&t->node);
     stream_close(t->client, reset_client);
     stream_close(t->origin, reset_origin);
-    t->proxy->client_gone(t->proxy->arg, &client);
+    t->proxy->client_gone(t->proxy->arg, &client, false);
     loop_bury(t->proxy->io->loop, &t->corpse, bury_tunnel);
 }
 
@@ -455,7 +455,7 @@ static void give_up(struct proxy *proxy, struct downstream_detached *client, str
     buf_release(&client->to_client, &proxy->io->bufs);
     stream_close(client->stream, true);
     stream_close(origin, true);
-    proxy->client_gone(proxy->arg, &peer);
+    proxy->client_gone(proxy->arg, &peer, false);
 }
 
 static void open_line(const struct tunnel *t)

@@ -97,7 +97,8 @@ bool crowd_enter(struct crowd *crowd, const struct addr *client)
     (void)pthread_mutex_lock(&crowd->lock);
     member = find_or_add(crowd, key);
     if (member) {
-        within = ++member->count <= crowd->limit;
+        within = member->count < crowd->limit;
+        member->count += within;
     }
     (void)pthread_mutex_unlock(&crowd->lock);
     return within;

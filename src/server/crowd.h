@@ -18,7 +18,7 @@ struct crowd;
 
 MUST_USE int crowd_new(uint64_t limit, struct crowd **ret);
 void crowd_free(struct crowd *crowd);
-/* Counts one more; false when it is beyond the limit (it is counted all the same: give back with
- * leave). */
+/* Counts one more, to be given back with crowd_leave; false, and nothing is counted, when that
+ * would be beyond the limit. */
 bool crowd_enter(struct crowd *crowd, const struct addr *client);
 void crowd_leave(struct crowd *crowd, const struct addr *client);

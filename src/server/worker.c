@@ -207,7 +207,7 @@ static void on_accepted(void *arg, struct listener *listener, int fd, const stru
     struct stream *stream;
 
     if (stream_tcp_new(&w->io, fd, peer, &stream) != 0) {
-        if (w->shop->crowd) {
+        if (w->shop->crowd && within) {
             crowd_leave(w->shop->crowd, peer);
         }
         give_client_slot(w);
@@ -240,11 +240,11 @@ static const struct listener_events listener_events = {
     .starved = on_starved,
 };
 
-static void on_client_gone(void *arg, const struct addr *client)
+static void on_client_gone(void *arg, const struct addr *client, bool refused)
 {
     struct worker *w = arg;
 
-    if (w->shop->crowd) {
+    if (w->shop->crowd && !refused) {
         crowd_leave(w->shop->crowd, client);
     }
     give_client_slot(w);

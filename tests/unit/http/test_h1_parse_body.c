@@ -33,10 +33,9 @@ Test(h1_parse_body, reads_lengths)
 }
 
 /* The head is whole when llhttp refuses: all of it is taken. */
-#define REFUSED(fields, error)                                                                     \
-    {                                                                                              \
-        IN(P fields "\r\n0\r\n\r\n" NEXT), error                                                   \
-    }
+/* clang-format off */
+#define REFUSED(fields, error) {IN(P fields "\r\n0\r\n\r\n" NEXT), error}
+/* clang-format on */
 
 Test(h1_parse_body, refuses_decorated_and_repeated_lengths)
 {

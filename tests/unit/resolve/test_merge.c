@@ -6,18 +6,11 @@
 
 enum { A = MERGE_BIT(DNS_A), AAAA = MERGE_BIT(DNS_AAAA) };
 
-#define NONE                                                                                       \
-    {                                                                                              \
-        MERGE_UNWANTED, RESOLVE_OK                                                                 \
-    }
-#define WAIT                                                                                       \
-    {                                                                                              \
-        MERGE_PENDING, RESOLVE_OK                                                                  \
-    }
-#define IS(status)                                                                                 \
-    {                                                                                              \
-        MERGE_ANSWERED, RESOLVE_##status                                                           \
-    }
+/* clang-format off */
+#define NONE {MERGE_UNWANTED, RESOLVE_OK}
+#define WAIT {MERGE_PENDING, RESOLVE_OK}
+#define IS(status) {MERGE_ANSWERED, RESOLVE_##status}
+/* clang-format on */
 
 struct merge_case {
     struct merge_part a, aaaa;
