@@ -148,7 +148,7 @@ def run_wrk(lab, port, options, seconds):
         raise Failed(f"wrk: {made.stderr.strip()[-200:]}")
     result = json.loads(made.stdout.strip().splitlines()[-1])
     if result["errors"]:
-        raise Failed(f"wrk counted {result['errors']} errors")
+        raise Failed(f"errors of wrk: {result['error']}")
     return result
 
 

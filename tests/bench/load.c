@@ -65,6 +65,7 @@ struct conn {
     enum state state;
     bool wants_write;
     bool queued; /* in the ring of idle ones */
+    bool reused; /* has had a request before this one */
     bool close_after;
     uint64_t begun_ns;
     uint64_t body_left;
@@ -95,6 +96,8 @@ static uint64_t begun_units, done_units, failed_units, bytes_read;
 static size_t busy;
 static char first_error[160];
 static struct histogram times;
+
+static void begin_unit(struct conn *conn, uint64_t begun_ns);
 
 static size_t index_of(const struct conn *conn)
 {
@@ -149,6 +152,22 @@ __attribute__((format(printf, 2, 3))) static void fail(struct conn *conn, const 
     make_idle(conn);
 }
 
+/*
+ * A kept connection may end just as the next request leaves: that one is sent
+ * again over a new connection, as any client would, and its time runs on.
+ */
+static bool again(struct conn *conn)
+{
+    if (!conn->reused || conn->in_len > 0 || want.unit != UNIT_GET || want.tunnel != 0) {
+        return false;
+    }
+    hang_up(conn);
+    busy--;
+    begun_units--;
+    begin_unit(conn, conn->begun_ns);
+    return true;
+}
+
 /* --- Sending -----------------------------------------------------------------------------------
  */
 
@@ -169,7 +188,9 @@ static void send_out(struct conn *conn)
         send(conn->fd, conn->out + conn->out_sent, conn->out_len - conn->out_sent, MSG_NOSIGNAL);
 
     if (n < 0 && errno != EAGAIN) {
-        fail(conn, "send: %s", strerror(errno));
+        if (!again(conn)) {
+            fail(conn, "send: %s", strerror(errno));
+        }
         return;
     }
     conn->out_sent += n > 0 ? (size_t)n : 0;
@@ -262,6 +283,7 @@ static void send_unit(struct conn *conn)
 static void begin_unit(struct conn *conn, uint64_t begun_ns)
 {
     conn->begun_ns = begun_ns;
+    conn->reused = conn->fd >= 0;
     busy++;
     begun_units++;
     if (conn->fd >= 0) {
@@ -343,7 +365,7 @@ static void receive_head(struct conn *conn)
     char *end;
 
     if (n <= 0) {
-        if (n == 0 || errno != EAGAIN) {
+        if ((n == 0 || errno != EAGAIN) && !again(conn)) {
             fail(conn, "%s before an answer", n == 0 ? "closed" : strerror(errno));
         }
         return;

@@ -10,6 +10,7 @@
  * Echo: what comes goes back; for messages small enough for the socket's buffer.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,6 +231,7 @@ int main(void)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
+    (void)signal(SIGPIPE, SIG_IGN);
     memset(body, 'x', sizeof(body));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < 2; i++) {

@@ -225,6 +225,7 @@ global
     nbthread {self.workers}
     maxconn 9400
     maxpipes 256
+    tune.pipesize 524288
     log stdout len 1024 format raw local0
 defaults
     log global

@@ -65,7 +65,12 @@ def be_good(lab, proxy, origin, goes_on):
             assert client.get(origin.url()).status == 200
             client.close()
         else:
-            assert kept.get(origin.url()).status == 200
+            try:
+                assert kept.get(origin.url()).status == 200
+            except (EOFError, ConnectionError):
+                # Closed between two requests to make room: a client of HTTP asks again (RFC 9112 9.3.1).
+                kept = lab.client(proxy)
+                assert kept.get(origin.url()).status == 200
         seconds.append(time.monotonic() - begin)
         time.sleep(0.005)
     kept.close()
