@@ -202,6 +202,10 @@ REFUSED = {
         GET + HOST + b"\r\n",
         b"GET http://HERE/ HTTP/1.1\r\nHost: a, b\r\n\r\n",
     ],
+    "max-forwards": [
+        b"OPTIONS http://HERE/ HTTP/1.1\r\n" + HOST + b"Max-Forwards: x\r\n\r\n",
+        b"TRACE http://HERE/ HTTP/1.1\r\n" + HOST + b"Max-Forwards: 1\r\nMax-Forwards: 0\r\n\r\n",
+    ],
     "userinfo": [b"GET http://u:p@HERE/ HTTP/1.1\r\n" + HOST + b"\r\n"],
     "fragment": [
         b"GET http://HERE/#f HTTP/1.1\r\n" + HOST + b"\r\n",
