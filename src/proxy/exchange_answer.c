@@ -11,6 +11,9 @@
 /* What server.explain lets a client know of the rule's name. */
 static struct str shown_rule(const struct exchange *x, struct str rule)
 {
+    if (rule.len == 0) {
+        return rule; /* no rule made it */
+    }
     switch (x->proxy->conf->server.explain) {
     case CONF_EXPLAIN_RULE:
         return rule;

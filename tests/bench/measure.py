@@ -53,7 +53,9 @@ def steady_sample(lab, peer, row, seconds, rate=None):
 
 def count_calls(lab, peer, row):
     """System calls by name for each request, or each GiB, in a round of its own."""
-    options = {**row.load, "requests": row.requests}
+    # The slower ones are slow indeed under strace; a thousand requests tell as much.
+    fast = peer.name.startswith("viaduct") or peer.name == "floor"
+    options = {**row.load, "requests": row.requests if fast else min(row.requests, 1000)}
     if options.get("rate") == "half":
         options["rate"] = 2000
     if row.tunnel:

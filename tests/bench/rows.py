@@ -26,7 +26,7 @@ class Row:
     wrk: bool = False  # wrk makes the load
     goal: Goal = None
     calls_goal: Goal = None
-    requests: int = 3000  # under strace
+    requests: int = 2000  # under strace
     peers: str = "all"  # or: workers, log, some, viaduct
     kind: str = "steady"  # or: idle, beside, peak
     group: str = "main"  # the table it stands in

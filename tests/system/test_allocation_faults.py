@@ -2,13 +2,11 @@
 """Every allocation on a path fails once: the daemon lives, what it could not do it says (503) or
 shows (a connection that breaks off), nothing is left behind, and the next request works."""
 
-import functools
 import os
 import re
 import socket
 import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +17,6 @@ from faults import faults  # pylint: disable=unused-import
 from wire import request_bytes, wait_until
 
 OUT_OF_MEMORY = "error:no-memory"
-LEAKS = Path(__file__).parent / "lsan.supp"
 
 
 # --- What is done, with every allocation failing in its turn ------------------
@@ -31,19 +28,6 @@ class Outcome:
     def __init__(self, status=None, response=None):
         self.status = status
         self.response = response
-
-
-def cares_version():
-    text = subprocess.run(
-        [viaduct_harness.binary(), "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    return tuple(int(n) for n in re.search(r"c-ares (\d+)\.(\d+)", text).groups())
-
-
-@functools.cache
-def kept_by_library():
-    """Blocks that c-ares may keep after a failure: newer ones remember how each server did."""
-    return 8 if cares_version() >= (1, 30) else 0
 
 
 def attempt(action):
@@ -300,8 +284,7 @@ class Rounds:
         """Nothing is left of a round: no block, no socket."""
         self.proxy.check_alive()
         wait_until(
-            lambda: self.faults.blocks <= self.blocks + kept_by_library()
-            or self.proxy.process.poll() is not None,
+            lambda: self.faults.blocks <= self.blocks or self.proxy.process.poll() is not None,
             f"{self.blocks} blocks, as before {what}; now {self.faults.blocks}",
             deadline=5 * wire.SLOWNESS,
         )

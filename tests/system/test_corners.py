@@ -6,6 +6,7 @@ import pwd
 import signal
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,22 +63,34 @@ def test_line_end_behind_a_body_is_no_request(lab):
     assert client.get(origin.url("/2")).status == 200
 
 
-def test_pipelined_request_behind_the_last_answer_of_a_drain(lab):
-    """It is not answered, and does not reset the connection under the answer before it."""
+@pytest.mark.parametrize("before", [0, 500])
+def test_pipelined_request_behind_the_last_answer_of_a_drain(lab, before):
+    """It is not answered, and does not reset the connection under the answer before it, whether the
+    drain begins before that or in the middle of it."""
     answer = response_bytes(body=b"x" * 1000)
 
     def script(peer):
         peer.read_request()
+        peer.send(answer[:before])
+        if before:
+            assert begun.wait(wire.DEADLINE)
         proxy.signal(signal.SIGTERM)
         wait_until(lambda: is_closed(proxy), "the listener to be closed")
-        peer.send(answer)
+        peer.send(answer[before:])
+
+    begun = threading.Event()
 
     proxy = lab.fresh()
     origin = lab.origin(script)
     client = lab.client(proxy)
     one = request_bytes("GET", origin.url("/1"))
     client.send(one + request_bytes("GET", origin.url("/2")))
-    assert client.read_response().body == b"x" * 1000
+    if before:
+        client.read_until(b"\r\n\r\n")
+        begun.set()
+        assert client.read_exactly(1000) == b"x" * 1000
+    else:
+        assert client.read_response().body == b"x" * 1000
     client.expect_end("fin")
     client.close()
     assert proxy.wait_exit() == 0
@@ -121,6 +134,56 @@ def test_clients_of_ipv6_are_counted(lab):
     origin = lab.origin(OK)
     clients = [lab.client(address) for _ in range(2)]
     assert [client.get(origin.url()).status for client in clients] == [200, 429]
+
+
+def hold_memory(lab, proxy):
+    """Requests whose heads take more memory than there is, at an origin that does not answer. Returns
+    what lets it answer, and the clients."""
+
+    def script(peer):
+        while peer.read_request() is not None:
+            assert gate.wait(wire.DEADLINE)
+            peer.send(OK)
+
+    gate = threading.Event()
+    lab.at_end(gate.set)
+    origin = lab.origin(script)
+    clients = []
+    for _ in range(40):
+        client = lab.client(proxy)
+        client.request("GET", origin.url(), [("X", "x" * 50_000)])
+        clients.append(client)
+    wait_until(lambda: len(origin.requests) >= 8, "heads to be held")
+    return gate, clients
+
+
+def test_head_waits_unread_for_memory(lab):
+    """limits.buffers is spent: who comes then is answered as soon as there is memory again."""
+    proxy = lab.fresh("server.workers=1", "limits.buffers=1M")
+    gate, clients = hold_memory(lab, proxy)
+    origin = lab.origin(OK)
+    late = lab.client(proxy)
+    late.request("GET", origin.url("/late"))
+    assert late.is_silent(0.3) and not origin.requests
+    gate.set()
+    assert late.read_response().status == 200
+    assert [client.read_response().status for client in clients] == [200] * 40
+
+
+def test_head_that_waited_too_long_for_memory(lab):
+    """After timeouts.header it is 503; a client that sent nothing just goes."""
+    proxy = lab.fresh("server.workers=1", "limits.buffers=1M", "timeouts.header=500ms")
+    gate, clients = hold_memory(lab, proxy)
+    origin = lab.origin(OK)
+    late, silent = lab.client(proxy), lab.client(proxy)
+    late.request("GET", origin.url("/late"))
+    response = late.read_response()
+    assert response.status == 503 and response.get("Retry-After")
+    silent.expect_end()
+    assert not origin.requests
+    gate.set()
+    assert {client.read_response().status for client in clients} <= {200, 503}
+    assert lab.client(proxy).get(origin.url("/after")).status == 200
 
 
 # --- Origins ----------------------------------------------------------------------------------------
@@ -250,8 +313,13 @@ def test_inherited_socket_of_both_families_is_star(lab, only):
     port = sock.getsockname()[1]
     proxy = activated(lab, [sock], f"listen s.address=*:{port}")
     assert works(lab, ("127.0.0.1", port)) and works(lab, ("::1", port))
-    inodes = {link for link in proxy.links() if link.startswith("socket:")}
-    assert f"socket:[{os.fstat(sock.fileno()).st_ino}]" in inodes
+    assert copies(proxy, sock) == 2
+
+
+def copies(proxy, sock):
+    """How many descriptors of the daemon are this socket: the one it came by, which bash left open,
+    and the one handed over if it is used."""
+    return proxy.links().count(f"socket:[{os.fstat(sock.fileno()).st_ino}]")
 
 
 def test_inherited_socket_that_no_address_names_is_told_and_closed(lab):
@@ -259,8 +327,7 @@ def test_inherited_socket_that_no_address_names_is_told_and_closed(lab):
     proxy = activated(lab, [sock], "listen a.address=127.0.0.1:0")
     # Before there is a log.
     assert "an inherited socket is not used by any listener" in proxy.stderr()
-    inodes = {link for link in proxy.links() if link.startswith("socket:")}
-    assert f"socket:[{os.fstat(sock.fileno()).st_ino}]" not in inodes
+    assert copies(proxy, sock) == 1
 
 
 def test_inherited_descriptor_that_is_no_listening_socket(tmp_path):
@@ -313,7 +380,7 @@ def test_descriptors_are_raised_to_the_hard_limit(lab):
 
 
 def test_debug_lines(lab, tmp_path):
-    """At debug the log tells more, here of a hosts file that is none, and stays readable."""
+    """At debug the log tells more, here of a hosts file that is a directory, and stays readable."""
     hosts = tmp_path / "hosts"
     hosts.mkdir()
     with DnsServer() as dns:
@@ -322,7 +389,7 @@ def test_debug_lines(lab, tmp_path):
         origin = lab.origin(OK)
         assert lab.client(proxy).get(f"http://www.test:{origin.port}/").status == 200
         line = proxy.wait_for_log(event="hosts", level="debug")
-        assert f"{hosts}: cannot be read" in line["msg"]
+        assert line["msg"] == f"{hosts}: 0 names"
         proxy.wait_for_log(event="dns", level="debug")
     assert all("event" in line for line in proxy.lines), "not logfmt"
 

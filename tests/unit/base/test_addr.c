@@ -395,6 +395,10 @@ Test(addr, equality_tells_families_and_ports_apart)
     cr_expect_not(addr_eq(&a, &b));
     cr_expect_not(addr_ip_eq(&a, &six));
     cr_expect_not(addr_ip_eq(&u1, &u2));
+    cr_expect(addr_ip_eq(&(struct addr){0}, &(struct addr){.port = 1}));
+    b = a;
+    b.scope = 1;
+    cr_expect_not(addr_eq(&a, &b));
 }
 
 Test(addr, knows_the_unspecified)

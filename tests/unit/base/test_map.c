@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/map.h"
+#include "base/mem.h"
 
 #define COUNT 1000
 
@@ -95,3 +96,30 @@ Test(map, hash_covers_every_byte)
     }
     cr_expect_neq(map_hash(str_make("\0", 1)), map_hash(str_make("\0\0", 2)));
 }
+
+#ifdef MEM_FAULTS
+Test(map, without_memory_to_grow_it_gets_slower_not_wrong)
+{
+    static struct map_node nodes[100];
+    static char keys[100];
+    struct map slow;
+
+    cr_assert_eq(map_init(&slow), 0);
+    mem_fail(1, UINT64_MAX);
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        keys[i] = (char)i;
+        nodes[i].key = str_make(&keys[i], 1);
+        map_add(&slow, &nodes[i]);
+    }
+    cr_expect_gt(mem_failed(), 0);
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        cr_expect_eq(map_find(&slow, nodes[i].key), &nodes[i]);
+    }
+    mem_fail(0, 0);
+    for (struct map_node *node = map_any(&slow); node; node = map_any(&slow)) {
+        map_remove(&slow, node);
+    }
+    cr_expect_eq(slow.count, 0);
+    map_deinit(&slow);
+}
+#endif

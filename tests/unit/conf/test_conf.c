@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "conf/conf.h"
 #include "log/log.h"
@@ -287,6 +288,88 @@ Test(conf, reports_a_file_that_cannot_be_read)
     cr_assert_eq(load_path(".", NULL, 0), 1);
     EXPECT_SAID(".: cannot be read: Is a directory\n");
 }
+
+Test(conf, refuses_a_file_larger_than_16_megabytes)
+{
+    FILE *file = fopen("big.ini", "w");
+
+    cr_assert_not_null(file);
+    cr_assert_eq(ftruncate(fileno(file), (16 << 20) + 1), 0);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(load_path("big.ini", NULL, 0), 1);
+    EXPECT_SAID("big.ini: cannot be read: the file is larger than 16M\n");
+}
+
+Test(conf, refuses_a_file_whose_name_would_garble_messages)
+{
+    write_file("a\nb.ini", "");
+    cr_assert_eq(load_path("a\nb.ini", NULL, 0), 1);
+    EXPECT_SAID("a?b.ini: cannot be read: the file's name holds a control character\n");
+}
+
+Test(conf, refuses_an_include_of_a_name_too_long)
+{
+    static char ini[1100] = "include = ";
+    char deep[300];
+
+    memset(ini + 10, 'x', 300);
+    cr_assert_eq(load(ini), 1);
+    cr_assert(strstr(said(), "File name too long"));
+    memset(deep, 'y', sizeof(deep));
+    deep[sizeof(deep) - 1] = '\0';
+    cr_assert_eq(load_path(deep, NULL, 0), 1);
+    cr_assert(strstr(said(), "cannot be read: File name too long"));
+}
+
+Test(conf, stands_in_a_directory_that_was_removed)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "%s/v.ini", dir);
+    write_file(name, "[log]\ndestination = x.log\n");
+    cr_assert_eq(mkdir("gone", 0700), 0);
+    cr_assert_eq(chdir("gone"), 0);
+    cr_assert_eq(rmdir("../gone"), 0);
+    cr_assert_eq(load_path(name, NULL, 0), 0, "%s", said());
+    cr_assert_eq(load_path("/dev/null", (const char *const[]){"log.destination=x.log"}, 1), 0);
+    cr_assert_str_eq(conf->log.path, "./x.log");
+    cr_assert_eq(chdir("/"), 0);
+    cr_assert_eq(load_path("/dev/null", (const char *const[]){"log.destination=x.log"}, 1), 0);
+    cr_assert_str_eq(conf->log.path, "/x.log");
+}
+
+Test(conf, bounds_the_number_of_servers)
+{
+    char ini[2048] = "[dns]\n";
+    size_t len = strlen(ini);
+
+    for (int i = 1; i <= 33; i++) {
+        len += (size_t)snprintf(ini + len, sizeof(ini) - len, "servers = 192.0.2.%d\n", i);
+    }
+    cr_assert_eq(load(ini), 1);
+    cr_assert(strstr(said(), "more than 32 servers"));
+}
+
+#ifdef MEM_FAULTS
+Test(conf, never_forgets_that_there_was_an_error)
+{
+    write_file("v.ini", "[nonsense]\n[log]\nlevel = loud\ndestination = x.log\n");
+    for (uint64_t n = 1;; n++) {
+        uint64_t failed;
+        int r;
+
+        mem_fail(n, n);
+        r = load_path("v.ini", NULL, 0);
+        failed = mem_failed();
+        mem_fail(0, 0);
+        cr_assert_neq(r, 0, "allocation %u", (unsigned)n);
+        if (failed == 0) {
+            break;
+        }
+    }
+    cr_assert_eq(messages.count, 2);
+}
+#endif
 
 Test(conf, remembers_its_source)
 {

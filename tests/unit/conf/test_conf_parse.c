@@ -126,6 +126,9 @@ Test(conf_parse, refuses_a_broken_header_and_leaves_out_its_pairs)
     EXPECT("[a b c]\n", "1 ! the name has too many words\n");
     EXPECT("[a/b]\n", "1 ! a name is made of letters, digits, '-', '_' and '.'\n");
     EXPECT("[\n", "1 ! a section's line ends with ']'\n");
+    EXPECT("[a  \t b]\n", "1 [a b]\n");
+    EXPECT("[xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]\n",
+           "1 ! the name is longer than 49 bytes\n");
 }
 
 Test(conf_parse, reads_pairs_before_any_section)

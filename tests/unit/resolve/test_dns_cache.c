@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "../faults.h"
 #include "resolve/dns_cache.h"
 
 #define MAX_TTL 3600000
@@ -164,3 +165,18 @@ Test(dns_cache, without_negative_ttl_failures_are_not_kept)
     cr_expect_eq(dns_cache_count(&none), 0);
     dns_cache_deinit(&none);
 }
+
+#ifdef MEM_FAULTS
+Test(dns_cache, nothing_half_is_kept_when_memory_is_out)
+{
+    for (uint64_t n = 1; n <= 2; n++) {
+        mem_fail(n, n);
+        put("a.example", 1, 60000, 0);
+        cr_expect_eq(mem_failed(), 1);
+        cr_expect_eq(dns_cache_count(&cache), 0);
+    }
+    mem_fail(0, 0);
+    put("a.example", 1, 60000, 0);
+    cr_expect_eq(dns_cache_count(&cache), 1);
+}
+#endif

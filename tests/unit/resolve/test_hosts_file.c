@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../faults.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "resolve/hosts_file.h"
@@ -209,3 +210,40 @@ Test(hosts_file, what_is_no_file_is_empty)
         hosts_file_deinit(&hosts);
     }
 }
+
+static int parse_some(void)
+{
+    table = hosts_table_parse(STR("192.0.2.1 a.example b.example\n2001:db8::1 a.example\n"));
+    return table ? 0 : -ENOMEM;
+}
+
+Test(hosts_file, all_or_nothing_when_memory_is_out)
+{
+    cr_expect_gt(fail_each_allocation(teardown, parse_some), 4);
+    cr_expect_str_eq(find("a.example"), "2001:db8::1 192.0.2.1");
+    cr_expect_str_eq(find("b.example"), "192.0.2.1");
+}
+
+#ifdef MEM_FAULTS
+Test(hosts_file, old_content_stays_when_memory_is_out)
+{
+    char path[] = "/tmp/viaduct-hosts-XXXXXX";
+    int fd = mkstemp(path);
+    struct hosts_file hosts;
+
+    cr_assert_eq(write(fd, "192.0.2.1 a\n", 12), 12);
+    hosts_file_init(&hosts, path);
+    hosts_file_refresh(&hosts, 0);
+    cr_expect_eq(hosts_file_find(&hosts, STR("a"), true, true, addrs), 1);
+    cr_assert_eq(write(fd, "192.0.2.2 a\n", 12), 12);
+    mem_fail(1, UINT64_MAX);
+    hosts_file_refresh(&hosts, 5000);
+    mem_fail(0, 0);
+    cr_expect_eq(hosts_file_find(&hosts, STR("a"), true, true, addrs), 1);
+    hosts_file_refresh(&hosts, 10000);
+    cr_expect_eq(hosts_file_find(&hosts, STR("a"), true, true, addrs), 2);
+    hosts_file_deinit(&hosts);
+    cr_assert_eq(close(fd), 0);
+    cr_assert_eq(unlink(path), 0);
+}
+#endif

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../faults.h"
 #include "base/mem.h"
 #include "resolve/watched_file.h"
 
@@ -102,4 +103,40 @@ Test(watched_file, does_not_wait_for_a_pipe)
     watched_file_init(&file, path);
     cr_expect_eq(watched_file_read(&file, 100, &text, &len), 0);
     cr_expect_eq(len, 0);
+}
+
+static char *text;
+static size_t text_len;
+
+static void free_text(void)
+{
+    mem_free(text);
+    text = NULL;
+}
+
+static int read_it(void)
+{
+    struct watched_file file;
+
+    watched_file_init(&file, path);
+    return watched_file_read(&file, 1000, &text, &text_len);
+}
+
+Test(watched_file, says_when_memory_is_out)
+{
+    cr_expect_gt(fail_each_allocation(free_text, read_it), 0);
+    cr_expect_eq(text_len, 5);
+    free_text();
+}
+
+Test(watched_file, says_when_it_may_not_be_opened)
+{
+    char name[300];
+    struct watched_file file;
+
+    memset(name, 'x', sizeof(name));
+    name[0] = '/';
+    name[sizeof(name) - 1] = '\0';
+    watched_file_init(&file, name);
+    cr_expect_eq(watched_file_read(&file, 1000, &text, &text_len), -ENAMETOOLONG);
 }

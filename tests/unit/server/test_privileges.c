@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/privileges.h"
+
+static char error[200];
+
+Test(privileges, stay_without_a_user)
+{
+    uid_t before = geteuid();
+
+    cr_expect_eq(privileges_drop(NULL, error, sizeof(error)), 0);
+    cr_expect_eq(geteuid(), before);
+}
+
+Test(privileges, user_that_does_not_exist_is_named)
+{
+    cr_expect_eq(privileges_drop("no-such-user", error, sizeof(error)), -ENOENT);
+    cr_expect_str_eq(error, "server.user: there is no user no-such-user");
+}
+
+Test(privileges, user_that_one_is_already_needs_nothing)
+{
+    struct passwd *entry = getpwuid(geteuid());
+
+    if (!entry) {
+        cr_skip_test("the user of this process has no name");
+    }
+    cr_expect_eq(privileges_drop(entry->pw_name, error, sizeof(error)), 0);
+}
+
+Test(privileges, another_user_is_become_for_good_or_not_at_all)
+{
+    struct passwd *nobody = getpwnam("nobody");
+    uid_t uid;
+
+    cr_assert_not_null(nobody);
+    uid = nobody->pw_uid;
+    if (geteuid() == 0) {
+        cr_expect_eq(privileges_drop("nobody", error, sizeof(error)), 0);
+        cr_expect_eq(geteuid(), uid);
+        cr_expect_neq(setuid(0), 0);
+    }
+    /* Now it is nobody of importance. */
+    cr_expect_eq(privileges_drop("root", error, sizeof(error)), -EPERM);
+    cr_expect(strstr(error, "server.user: cannot become root: "));
+}
