@@ -123,11 +123,6 @@ bool exchange_response_over(const struct exchange *x)
     return x->response_half == RESPONSE_ENDED || x->response_half == RESPONSE_ABORTED;
 }
 
-bool exchange_request_over(const struct exchange *x)
-{
-    return x->request_half == REQUEST_ENDED || x->request_half == REQUEST_ABORTED;
-}
-
 /* ------------------------------------------------------------------ the request */
 
 static void decide_request(const struct exchange *x, struct policy_verdict *ret)

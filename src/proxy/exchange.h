@@ -88,5 +88,3 @@ void exchange_client_half_closed(struct exchange *x);
 void exchange_finish(struct exchange *x, const char *end);
 
 bool exchange_response_over(const struct exchange *x); /* ended or aborted */
-bool exchange_request_over(
-    const struct exchange *x); /* ended or aborted: no body is left in the stream */

@@ -12,7 +12,7 @@ import pytest
 RUN = Path(__file__).parents[1] / "bench" / "run"
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 WANTED = {"haproxy": "haproxy", "wrk": "wrk", "strace": "strace", "gcc": "gcc"}
-ROWS = ["get-1k", "connect", "open-2000", "idle-client"]
+ROWS = ["connect", "open-2000", "idle-client"]
 
 pytestmark = [pytest.mark.serial, pytest.mark.notsan]
 
