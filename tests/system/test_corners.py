@@ -130,7 +130,9 @@ def status_of_one_more(address, origin):
 
 @needs_ipv6
 def test_clients_of_ipv6_are_counted(lab):
-    proxy = lab.fresh("listen six.address=[::1]:0", "server.max_connections_per_client=1")
+    proxy = lab.fresh(
+        "listen six.address=[::1]:0", "server.max_connections_per_client=1", "server.workers=1"
+    )
     address = ("::1", int(proxy.addresses()[0].rpartition(":")[2]))
     origin = lab.origin(OK)
     clients = [lab.client(address) for _ in range(2)]
