@@ -5,13 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf/args.h"
 #include "conf/conf.h"
 #include "http/h1_parse.h"
 #include "io/loop.h"
+#include "policy/auth_hash.h"
+#include "policy/idn.h"
+#include "policy/policy.h"
+#include "policy/snapshot.h"
 #include "resolve/resolver.h"
+#include "server/explain.h"
 #include "server/server.h"
 
 #ifndef VIADUCT_VERSION
@@ -22,6 +29,7 @@ enum exit_code {
     EXIT_OK = 0,
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,
+    EXIT_UNDECIDED = 3,
     EXIT_CONF = 78, /* EX_CONFIG of sysexits.h: the service manager does not start it again */
 };
 
@@ -36,13 +44,18 @@ static const char usage[] =
     "configuration\n"
     "  viaduct config  [-c FILE] [-o SECTION.KEY=VALUE]... [--show-secrets]\n"
     "                                                         show the effective configuration\n"
+    "  viaduct explain [-c FILE] [-o SECTION.KEY=VALUE]... [--client ADDR] [--user NAME]\n"
+    "                  [--method METHOD] [--listener NAME] [--time 'YYYY-MM-DD HH:MM']\n"
+    "                  [--resolve ADDR[,ADDR]] [--json] URL or HOST:PORT\n"
+    "                                                         tell what would happen to a request\n"
     "  viaduct --help, -h; viaduct --version, -V\n"
     "\n"
     "  -c FILE               read FILE; without it " CONF_DEFAULT_PATH ",\n"
     "                        if there is such a file\n"
     "  -o SECTION.KEY=VALUE  replace one value, as in -o 'listen lan.address=*:3128'\n"
     "\n"
-    "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration.\n"
+    "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration;\n"
+    "of explain: 0 allowed, 1 denied, 3 not decided.\n"
     "Signals: TERM and INT end it gracefully, a second one at once; USR1 reopens the log file.\n";
 
 /* A descriptor 0, 1 or 2 that is closed would be the next socket's, and the log would go there. */
@@ -82,9 +95,10 @@ static void print_text(void *arg, struct str text)
 
 static int show_version(void)
 {
-    (void)printf("viaduct %s\nlibevent %s\nllhttp %s\nc-ares %s\n%s\n", VIADUCT_VERSION,
-                 loop_library_version(), h1_parser_library_version(), resolver_library_version(),
-                 conf_library_version());
+    (void)printf("viaduct %s\nlibevent %s\nllhttp %s\nc-ares %s\n%s\nlibidn2 %s\nlibxcrypt %s\n",
+                 VIADUCT_VERSION, loop_library_version(), h1_parser_library_version(),
+                 resolver_library_version(), conf_library_version(), idn_library_version(),
+                 auth_hash_library_version());
     return finish_output(EXIT_OK);
 }
 
@@ -98,23 +112,65 @@ static int check(const struct conf *conf, const struct conf_messages *messages)
 static int show_config(const struct conf *conf, bool show_secrets,
                        const struct conf_messages *messages)
 {
+    const struct conf_dump_options options = {
+        .show_secrets = show_secrets,
+        .put = print_text,
+        .put_rule = policy_put_rule,
+        .arg = stdout,
+    };
+
     print_messages(stderr, messages);
-    conf_dump(conf, show_secrets, print_text, stdout);
+    conf_dump(conf, &options);
     return finish_output(EXIT_OK);
 }
 
+/* An answer that cannot be had is no denial. */
+static int explain(const struct args_explain *words, const struct snapshot *snapshot)
+{
+    const char *no_color = getenv("NO_COLOR");
+    struct explain_question question;
+    struct explain_answer answer;
+    char error[512];
+    int code;
+    int r = explain_read(words, snapshot->conf, &question, error, sizeof(error));
+
+    if (r == EXPLAIN_WRONG) {
+        (void)fprintf(stderr, "viaduct: %s\n", error);
+        return EXIT_USAGE;
+    }
+    if (r == 0) {
+        r = explain_ask(&question, snapshot, &answer);
+    }
+    if (r < 0) {
+        (void)fprintf(stderr, "viaduct: %s\n", strerror(-r));
+        return EXIT_UNDECIDED;
+    }
+    if (words->json) {
+        explain_show_json(&question, &answer, stdout);
+    } else {
+        explain_show(&question, &answer, isatty(1) && !(no_color && *no_color), stdout);
+    }
+    code = explain_status(&answer);
+    return finish_output(code) == code ? code : EXIT_UNDECIDED;
+}
+
 /* The commands that need a configuration. */
-static int run_loaded(const struct args *args, struct conf *conf,
+static int run_loaded(const struct args *args, struct snapshot *snapshot,
                       const struct conf_messages *messages)
 {
     int code;
 
     if (args->command == ARGS_SERVE) {
-        return server_run(conf, messages);
+        return server_run(snapshot, messages);
     }
-    code = args->command == ARGS_CHECK ? check(conf, messages)
-                                       : show_config(conf, args->show_secrets, messages);
-    conf_free(conf);
+    if (args->command == ARGS_EXPLAIN) {
+        code = explain(&args->explain, snapshot);
+    } else if (args->command == ARGS_CHECK) {
+        code = check(snapshot->conf, messages);
+    } else {
+        code = show_config(snapshot->conf, args->show_secrets, messages);
+    }
+    snapshot_unref(snapshot);
     return code;
 }
 
@@ -134,8 +190,8 @@ static int run_with_conf(const struct args *args)
     const struct conf_load_options options = {args->conf_path, args->overrides,
                                               args->override_count};
     struct conf_messages messages = {0};
-    struct conf *conf = NULL;
-    int error = conf_load(&options, &conf, &messages);
+    struct snapshot *snapshot = NULL;
+    int error = snapshot_load(&options, NULL, &snapshot, &messages);
     int code;
 
     if (error < 0) {
@@ -144,7 +200,7 @@ static int run_with_conf(const struct args *args)
     } else if (error > 0) {
         code = report_wrong_conf(args, &messages);
     } else {
-        code = run_loaded(args, conf, &messages);
+        code = run_loaded(args, snapshot, &messages);
     }
     conf_messages_deinit(&messages);
     return code;
@@ -161,6 +217,7 @@ static int run(const struct args *args)
     case ARGS_SERVE:
     case ARGS_CHECK:
     case ARGS_CONFIG:
+    case ARGS_EXPLAIN:
         break;
     }
     return run_with_conf(args);

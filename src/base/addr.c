@@ -39,9 +39,12 @@ static const struct prefix ip4_blocks[] = {
     {{0}, 0, true},
 };
 
-/* The IANA IPv6 Special-Purpose Address Registry within the one block that is given out for
- * global unicast. Where the registry says "not applicable" (Teredo, 6to4) it is no. */
+/* The IANA IPv6 Special-Purpose Address Registry, and that 2000::/3 alone is given out for global
+ * unicast: so nothing need be said of ::1, 64:ff9b:1::/48 (RFC 8215), 100::/64 (RFC 6666),
+ * 100:0:0:1::/64 (RFC 9780), 5f00::/16 (RFC 9602), fc00::/7, fe80::/10, fec0::/10 and ff00::/8.
+ * Where the registry says "not applicable" (Teredo, 6to4) it is no. */
 static const struct prefix ip6_blocks[] = {
+    {{0, 0x64, 0xff, 0x9b}, 96, true},          /* NAT64, RFC 6052 */
     {{0x20, 0x01, 0, 1, [15] = 1}, 128, true},  /* PCP anycast, RFC 7723 */
     {{0x20, 0x01, 0, 1, [15] = 2}, 128, true},  /* TURN anycast, RFC 8155 */
     {{0x20, 0x01, 0, 1, [15] = 3}, 128, true},  /* DNS-SD SRP anycast, RFC 9665 */
@@ -98,8 +101,7 @@ static bool is_mapped(const struct addr *addr)
     return addr->kind == ADDR_IP6 && has_prefix(addr, &ip6_mapped);
 }
 
-/* An IPv4-mapped IPv6 address is the IPv4 address wherever it is judged. */
-static struct addr unmapped(const struct addr *addr)
+struct addr addr_unmapped(const struct addr *addr)
 {
     struct addr ip4;
 
@@ -188,12 +190,23 @@ bool addr_parse_net(struct str text, struct addr_net *ret, bool *ret_host_bits)
     }
     net.bits = (unsigned)bits;
     if (is_mapped(&net.addr) && net.bits >= ip6_mapped.bits) {
-        net.addr = unmapped(&net.addr);
+        net.addr = addr_unmapped(&net.addr);
         net.bits -= ip6_mapped.bits;
     }
     *ret_host_bits = clear_host_bits(&net.addr, net.bits);
     *ret = net;
     return true;
+}
+
+struct addr addr_net_last(const struct addr_net *net)
+{
+    struct addr last = net->addr;
+    unsigned size = last.kind == ADDR_IP4 ? IP4_BITS / 8 : IP6_BITS / 8;
+
+    for (unsigned i = net->bits / 8; i < size; i++) {
+        last.bytes[i] |= (uint8_t)(0xff >> (i == net->bits / 8 ? net->bits % 8 : 0));
+    }
+    return last;
 }
 
 void addr_put(struct text *out, const struct addr *addr)
@@ -274,7 +287,7 @@ struct addr addr_from_sockaddr(const struct sockaddr_storage *sa)
         addr.port = ntohs(ip6.sin6_port);
         addr.scope = ip6.sin6_scope_id;
         memcpy(addr.bytes, &ip6.sin6_addr, sizeof(ip6.sin6_addr));
-        addr = unmapped(&addr);
+        addr = addr_unmapped(&addr);
     }
     return addr;
 }
@@ -304,7 +317,7 @@ bool addr_eq(const struct addr *a, const struct addr *b)
 
 bool addr_in_net(const struct addr *addr, const struct addr_net *net)
 {
-    struct addr judged = net->addr.kind == ADDR_IP4 ? unmapped(addr) : *addr;
+    struct addr judged = net->addr.kind == ADDR_IP4 ? addr_unmapped(addr) : *addr;
 
     return judged.kind == net->addr.kind && same_bits(judged.bytes, net->addr.bytes, net->bits);
 }
@@ -312,7 +325,7 @@ bool addr_in_net(const struct addr *addr, const struct addr_net *net)
 bool addr_is_unspecified(const struct addr *addr)
 {
     static const uint8_t zero[16];
-    struct addr judged = unmapped(addr);
+    struct addr judged = addr_unmapped(addr);
 
     return (judged.kind == ADDR_IP4 || judged.kind == ADDR_IP6) &&
            same_bits(judged.bytes, zero, judged.kind == ADDR_IP4 ? IP4_BITS : IP6_BITS);
@@ -320,7 +333,7 @@ bool addr_is_unspecified(const struct addr *addr)
 
 bool addr_is_loopback(const struct addr *addr)
 {
-    struct addr judged = unmapped(addr);
+    struct addr judged = addr_unmapped(addr);
 
     return (judged.kind == ADDR_IP4 && has_prefix(&judged, &ip4_loopback)) ||
            (judged.kind == ADDR_IP6 && has_prefix(&judged, &ip6_loopback));
@@ -328,7 +341,7 @@ bool addr_is_loopback(const struct addr *addr)
 
 bool addr_is_link_local(const struct addr *addr)
 {
-    struct addr judged = unmapped(addr);
+    struct addr judged = addr_unmapped(addr);
 
     return (judged.kind == ADDR_IP4 && has_prefix(&judged, &ip4_link_local)) ||
            (judged.kind == ADDR_IP6 && has_prefix(&judged, &ip6_link_local));
@@ -336,7 +349,7 @@ bool addr_is_link_local(const struct addr *addr)
 
 bool addr_is_private(const struct addr *addr)
 {
-    struct addr judged = unmapped(addr);
+    struct addr judged = addr_unmapped(addr);
 
     if (judged.kind == ADDR_IP6) {
         return has_prefix(&judged, &ip6_private);
@@ -351,12 +364,9 @@ bool addr_is_private(const struct addr *addr)
 
 bool addr_is_public(const struct addr *addr)
 {
-    struct addr judged = unmapped(addr);
+    struct addr judged = addr_unmapped(addr);
     const struct prefix *block = ip4_blocks;
 
-    if (judged.kind == ADDR_IP6 && has_prefix(&judged, &ip6_nat64)) {
-        judged = ip4_of(judged.bytes + 12);
-    }
     if (judged.kind == ADDR_IP6) {
         block = ip6_blocks;
     } else if (judged.kind != ADDR_IP4) {
@@ -388,4 +398,15 @@ bool addr_embedded_ip4(const struct addr *addr, struct addr *ret)
     }
     ret->port = addr->port;
     return true;
+}
+
+void addr_client_key(const struct addr *addr, char ret_key[ADDR_CLIENT_KEY_BYTES])
+{
+    memset(ret_key, 0, ADDR_CLIENT_KEY_BYTES);
+    ret_key[0] = (char)addr->kind;
+    if (addr->kind == ADDR_UNIX) {
+        memcpy(ret_key + 1, &addr->uid, sizeof(addr->uid));
+    } else {
+        memcpy(ret_key + 1, addr->bytes, addr->kind == ADDR_IP4 ? 4 : 8);
+    }
 }

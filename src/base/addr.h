@@ -47,6 +47,9 @@ MUST_USE bool addr_parse_ip_port(struct str text, struct addr *ret);
  * A network of IPv4-mapped addresses becomes the IPv4 network. */
 MUST_USE bool addr_parse_net(struct str text, struct addr_net *ret, bool *ret_host_bits);
 
+/* The last address of a network. */
+struct addr addr_net_last(const struct addr_net *net);
+
 /* 10.0.0.1, 2001:db8::1 (RFC 5952, without its zone), unix:UID; "-" for ADDR_NONE. Without / with
  * the port ([...]: for IPv6). */
 void addr_put(struct text *out, const struct addr *addr);
@@ -60,14 +63,17 @@ struct addr addr_from_sockaddr(const struct sockaddr_storage *sa);
 
 bool addr_eq(const struct addr *a, const struct addr *b);    /* port and scope too */
 bool addr_ip_eq(const struct addr *a, const struct addr *b); /* the address alone */
+/* The IPv4 address that an IPv4-mapped one is; any other as it is. */
+struct addr addr_unmapped(const struct addr *addr);
 /* An IPv4-mapped address lies in the networks of the IPv4 address too. */
 bool addr_in_net(const struct addr *addr, const struct addr_net *net);
 /* 0.0.0.0 or ::, "every address" to bind(2) and "this machine" to connect(2). */
 bool addr_is_unspecified(const struct addr *addr);
 
 /* Classes of the rule language that follow from the address alone. An IPv4-mapped IPv6 address is
- * classed as the IPv4 address. The IANA special-purpose registries (RFC 6890 and successors) decide
- * what is public; 168.63.129.16 (a cloud's host service) is not. */
+ * classed as the IPv4 address; of other forms the IPv4 address inside is to be classed beside it
+ * (addr_embedded_ip4). The IANA special-purpose registries (RFC 6890 and successors) decide what is
+ * public; 168.63.129.16 (a cloud's host service) is not. */
 bool addr_is_loopback(const struct addr *addr);
 bool addr_is_link_local(const struct addr *addr);
 bool addr_is_private(const struct addr *addr); /* RFC 1918, RFC 4193, RFC 6598 */
@@ -77,3 +83,8 @@ bool addr_is_public(const struct addr *addr);  /* globally reachable unicast */
  * 6to4 or Teredo address; false when there is none. A Teredo address holds the client's (RFC 4380
  * 4). Below 64:ff9b:1::/48 it is the last 32 bits, as in any /96 cut out of it (RFC 8215). */
 bool addr_embedded_ip4(const struct addr *addr, struct addr *ret);
+
+/* What counts as one client where clients are counted: an IPv4 address, an IPv6 network of 64 bits,
+ * the user behind a unix socket. Two addresses of one client have the same key. */
+#define ADDR_CLIENT_KEY_BYTES 9
+void addr_client_key(const struct addr *addr, char ret_key[ADDR_CLIENT_KEY_BYTES]);

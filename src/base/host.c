@@ -136,6 +136,23 @@ int host_parse_bare(struct str text, struct host *ret)
     return 0;
 }
 
+const char *host_error_text(int error)
+{
+    switch ((enum host_error)error) {
+    case HOST_EMPTY:
+        return "it is empty";
+    case HOST_TOO_LONG:
+        return "it is longer than 253 bytes, or a part of it longer than 63";
+    case HOST_BAD_CHAR:
+        return "it holds a character other than letters, digits, '-', '_' and '.'";
+    case HOST_BAD_LABEL:
+        return "two dots follow each other, or one stands in front";
+    case HOST_BAD_LITERAL:
+        return "it looks like an address and is none";
+    }
+    return "it is not valid";
+}
+
 struct str host_name(const struct host *host)
 {
     return host->is_literal ? str_make(NULL, 0) : str_make(host->name, host->name_len);

@@ -41,6 +41,9 @@ MUST_USE int host_parse(struct str text, struct host *ret);
 /* As host_parse, but IPv6 without brackets: for configuration and hosts files. */
 MUST_USE int host_parse_bare(struct str text, struct host *ret);
 
+/* One clause that says what an error is. */
+const char *host_error_text(int error);
+
 struct str host_name(const struct host *host); /* of a name, else empty */
 bool host_eq(const struct host *a, const struct host *b);
 /* "localhost" and all below it (RFC 6761 6.3). */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 
 struct parser {
     char *const *argv;
@@ -22,7 +23,26 @@ struct parser {
 static const struct {
     const char *word;
     enum args_command command;
-} commands[] = {{"serve", ARGS_SERVE}, {"check", ARGS_CHECK}, {"config", ARGS_CONFIG}};
+} commands[] = {
+    {"serve", ARGS_SERVE},
+    {"check", ARGS_CHECK},
+    {"config", ARGS_CONFIG},
+    {"explain", ARGS_EXPLAIN},
+};
+
+/* Options of `explain` with a value. */
+static const struct {
+    const char *word;
+    size_t field; /* offset in struct args_explain */
+    const char *wanted;
+} explain_options[] = {
+    {"--client", offsetof(struct args_explain, client), "an address"},
+    {"--user", offsetof(struct args_explain, user), "a user's name"},
+    {"--method", offsetof(struct args_explain, method), "a method"},
+    {"--listener", offsetof(struct args_explain, listener), "a listener's name"},
+    {"--time", offsetof(struct args_explain, time), "'YYYY-MM-DD HH:MM'"},
+    {"--resolve", offsetof(struct args_explain, resolve), "ADDR[,ADDR]"},
+};
 
 static int wrong(struct parser *parser, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -38,6 +58,11 @@ static int wrong(struct parser *parser, const char *fmt, ...)
 
 static int take_command(struct parser *parser, const char *word)
 {
+    if (parser->has_command && parser->args->command == ARGS_EXPLAIN &&
+        !parser->args->explain.target) {
+        parser->args->explain.target = word;
+        return 0;
+    }
     if (parser->has_command) {
         return wrong(parser, "one command at a time: '%s' is one too many", word);
     }
@@ -49,8 +74,8 @@ static int take_command(struct parser *parser, const char *word)
         }
     }
     return wrong(parser,
-                 "unknown command '%s' (there are serve, check and config; a file is named "
-                 "with -c FILE)",
+                 "unknown command '%s' (there are serve, check, config and explain; a file is "
+                 "named with -c FILE)",
                  word);
 }
 
@@ -78,8 +103,46 @@ static int take_valued(struct parser *parser, const char *word)
     return 0;
 }
 
+/* One of explain_options: what it sets is behind its '=', or the next word. False: word is none of
+ * them. */
+static bool take_explain_option(struct parser *parser, const char *word, int *ret_error)
+{
+    for (size_t i = 0; i < ARRAY_LEN(explain_options); i++) {
+        struct str name = str_of(explain_options[i].word);
+        const char **field =
+            (const char **)(void *)((char *)&parser->args->explain + explain_options[i].field);
+        const char *value = word + name.len;
+
+        if (!str_starts(str_of(word), name) || (*value != '\0' && *value != '=')) {
+            continue;
+        }
+        if (*value == '\0' && parser->next == parser->argc) {
+            *ret_error = wrong(parser, "%s wants %s", word, explain_options[i].wanted);
+        } else if (*field) {
+            *ret_error = wrong(parser, "%s stands twice", explain_options[i].word);
+        } else {
+            *field = *value == '=' ? value + 1 : parser->argv[parser->next++];
+        }
+        return true;
+    }
+    return false;
+}
+
 static int take_option(struct parser *parser, const char *word)
 {
+    int error = 0;
+
+    if (take_explain_option(parser, word, &error)) {
+        return error;
+    }
+    if (strcmp(word, "--json") == 0) {
+        parser->args->explain.json = true;
+        return 0;
+    }
+    if (word[1] == 's') {
+        return wrong(parser, "-s: asking a running daemon comes with a later version; without -s "
+                             "explain reads the configuration itself");
+    }
     if (strcmp(word, "--") == 0) {
         parser->only_words = true;
         return 0;
@@ -108,6 +171,38 @@ static bool take_last(struct parser *parser, const char *word)
     return false;
 }
 
+/* The first option of `explain` that was given, or NULL. */
+static const char *given_explain_option(const struct args_explain *explain)
+{
+    for (size_t i = 0; i < ARRAY_LEN(explain_options); i++) {
+        const char *value;
+
+        memcpy(&value, (const char *)explain + explain_options[i].field, sizeof(value));
+        if (value) {
+            return explain_options[i].word;
+        }
+    }
+    return explain->json ? "--json" : NULL;
+}
+
+/* What no word alone tells. */
+static int check_words(struct parser *parser)
+{
+    const struct args *args = parser->args;
+    const char *option = given_explain_option(&args->explain);
+
+    if (args->show_secrets && args->command != ARGS_CONFIG) {
+        return wrong(parser, "--show-secrets belongs to the command config");
+    }
+    if (option && args->command != ARGS_EXPLAIN) {
+        return wrong(parser, "%s belongs to the command explain", option);
+    }
+    if (args->command == ARGS_EXPLAIN && !args->explain.target) {
+        return wrong(parser, "explain wants a URL or HOST:PORT");
+    }
+    return 0;
+}
+
 static int read_words(struct parser *parser)
 {
     while (parser->next < parser->argc) {
@@ -123,10 +218,7 @@ static int read_words(struct parser *parser)
             return error;
         }
     }
-    if (parser->args->show_secrets && parser->args->command != ARGS_CONFIG) {
-        return wrong(parser, "--show-secrets belongs to the command config");
-    }
-    return 0;
+    return check_words(parser);
 }
 
 int args_parse(int argc, char *const *argv, struct args *ret, char *error, size_t cap)

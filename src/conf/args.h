@@ -11,7 +11,21 @@
 
 #include "base/attr.h"
 
-enum args_command { ARGS_SERVE, ARGS_CHECK, ARGS_CONFIG, ARGS_HELP, ARGS_VERSION };
+enum args_command {
+    ARGS_SERVE,
+    ARGS_CHECK,
+    ARGS_CONFIG,
+    ARGS_EXPLAIN,
+    ARGS_HELP,
+    ARGS_VERSION,
+};
+
+/* The words of `explain`, borrowed from argv; NULL: not given. */
+struct args_explain {
+    const char *target; /* always given */
+    const char *client, *user, *method, *listener, *time, *resolve;
+    bool json;
+};
 
 struct args {
     enum args_command command;
@@ -19,6 +33,7 @@ struct args {
     const char **overrides; /* owned: each -o, borrowed from argv, in order */
     size_t override_count;
     bool show_secrets;
+    struct args_explain explain;
 };
 
 #define ARGS_WRONG 1 /* wrong usage */

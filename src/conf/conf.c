@@ -54,6 +54,10 @@ static struct conf *conf_new(void)
     }
     arena_pool_init(&conf->state->pool, 0, NULL);
     arena_init(&conf->state->arena, &conf->state->pool);
+    if (map_init(&conf->state->rule_names) != 0) {
+        conf_free(conf);
+        return NULL;
+    }
     return conf;
 }
 
@@ -67,6 +71,8 @@ void conf_free(struct conf *conf)
     }
     mem_free(conf->listeners);
     mem_free(conf->dns.servers);
+    mem_free(conf->rules);
+    map_deinit(&conf->state->rule_names);
     arena_reset(&conf->state->arena);
     arena_pool_deinit(&conf->state->pool);
     mem_free(conf->state);
@@ -173,7 +179,7 @@ static void add_unnamed_sections(struct conf_loader *loader)
     for (size_t i = 0; i < conf_section_kind_count; i++) {
         const struct conf_section_kind *kind = &conf_section_kinds[i];
 
-        if (!kind->is_named) {
+        if (!kind->is_named && !kind->is_rules && !kind->is_later) {
             (void)add_section(loader, kind, str_of(kind->word), str_of(""), BUILT_IN);
         }
     }
@@ -204,6 +210,11 @@ struct conf_section *conf_open_section(struct conf_loader *loader, struct str na
         report_unknown_section(loader, name, word, origin);
         return NULL;
     }
+    if (kind->is_later) {
+        conf_messages_add(loader->messages, false, origin, "[%s]: not supported by this version",
+                          kind->word);
+        return NULL;
+    }
     if (kind->is_named && instance.len == 0) {
         conf_messages_add(loader->messages, false, origin,
                           "[%s]: a name is missing, as in [%s lan]", kind->word, kind->word);
@@ -219,6 +230,12 @@ struct conf_section *conf_open_section(struct conf_loader *loader, struct str na
 
 /* ---- Values ---- */
 
+static void report_include(struct conf_loader *loader, struct conf_origin origin)
+{
+    conf_messages_add(loader->messages, false, origin,
+                      "include stands at the top, before the first [section]");
+}
+
 static void report_unknown_key(struct conf_loader *loader, const struct conf_section *section,
                                struct str name, struct conf_origin origin)
 {
@@ -226,8 +243,7 @@ static void report_unknown_key(struct conf_loader *loader, const struct conf_sec
     const char *other = near ? NULL : conf_key_other_section(name);
 
     if (str_eq(name, STR("include"))) {
-        conf_messages_add(loader->messages, false, origin,
-                          "include stands at the top, before the first [section]");
+        report_include(loader, origin);
     } else if (near) {
         conf_messages_add(loader->messages, false, origin, "%s.%.*s: unknown key; did you mean %s?",
                           section->name, STR_ARG(name), near);
@@ -263,7 +279,7 @@ static void report_bad_value(struct conf_loader *loader, const struct conf_secti
                       text_cstr(why));
 }
 
-void conf_set_value(struct conf_loader *loader, struct conf_section *section, struct str name,
+static void set_key(struct conf_loader *loader, struct conf_section *section, struct str name,
                     struct str value, const struct conf_place *place, bool replaces)
 {
     const struct conf_key *key = conf_key_find(section->kind->word, name);
@@ -295,6 +311,18 @@ void conf_set_value(struct conf_loader *loader, struct conf_section *section, st
     }
 }
 
+void conf_set_value(struct conf_loader *loader, struct conf_section *section, struct str name,
+                    struct str value, const struct conf_place *place, bool replaces)
+{
+    if (!section->kind->is_rules) {
+        set_key(loader, section, name, value, place, replaces);
+    } else if (str_eq(name, STR("include"))) {
+        report_include(loader, place->origin);
+    } else {
+        conf_set_rule(loader, section, name, value, place, replaces);
+    }
+}
+
 /* ---- Options ---- */
 
 static void apply_override(struct conf_loader *loader, const char *option, struct conf_place place)
@@ -310,6 +338,10 @@ static void apply_override(struct conf_loader *loader, const char *option, struc
         return;
     }
     value = str_trim(value);
+    if (value.len > CONF_LINE_MAX) {
+        conf_messages_add(loader->messages, false, place.origin, "the value is longer than 64K");
+        return;
+    }
     if (!conf_value_is_plain(value)) {
         conf_messages_add(loader->messages, false, place.origin,
                           "the value could not stand in a file: a control character or ' ;'");
@@ -362,6 +394,23 @@ static void complete_listeners(struct conf_loader *loader)
     }
 }
 
+/* Without any [access] this machine alone is served. */
+static void complete_rules(struct conf_loader *loader)
+{
+    const struct conf_place place = {loader->state, "", BUILT_IN};
+    const struct conf_section *access = find_section(loader->conf, STR("access"));
+
+    if (access) {
+        return;
+    }
+    access = add_section(loader, conf_section_kind_find(STR("access")), STR("access"), str_of(""),
+                         BUILT_IN);
+    if (access) {
+        conf_set_rule(loader, access, STR("local"), STR("allow from loopback,unix to any"), &place,
+                      false);
+    }
+}
+
 /* The file to read, or NULL for the built-in defaults. */
 static const char *choose_path(const struct conf_load_options *options)
 {
@@ -386,12 +435,13 @@ static void load(struct conf_loader *loader, const struct conf_load_options *opt
     }
     apply_overrides(loader, options);
     complete_listeners(loader);
+    complete_rules(loader);
     if (!loader->error) {
         conf_check(loader->conf, loader->messages);
     }
 }
 
-int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
+int conf_read(const struct conf_load_options *options, struct conf **ret,
               struct conf_messages *messages)
 {
     struct conf_loader loader = {.conf = conf_new(), .messages = messages};
@@ -401,10 +451,26 @@ int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
     }
     loader.state = loader.conf->state;
     load(&loader, options);
-    if (!loader.error && messages->error_count == 0) {
-        *ret_conf = loader.conf;
-        return 0;
+    if (loader.error) {
+        conf_free(loader.conf);
+        return loader.error;
     }
-    conf_free(loader.conf);
-    return loader.error ? loader.error : 1;
+    *ret = loader.conf;
+    return 0;
+}
+
+int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
+              struct conf_messages *messages)
+{
+    struct conf *conf = NULL;
+    int error = conf_read(options, &conf, messages);
+
+    if (!error && messages->error_count > 0) {
+        conf_free(conf);
+        error = 1;
+    }
+    if (!error) {
+        *ret_conf = conf;
+    }
+    return error;
 }

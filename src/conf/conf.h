@@ -69,6 +69,20 @@ struct conf_listener {
     struct conf_origin origin;
 };
 
+/* So many in so long a time. */
+struct conf_rate {
+    uint64_t count, per_ms;
+};
+
+/* A line of a rule table, as it is written: policy/ knows what it means. */
+struct conf_rule {
+    const char *table; /* "access" */
+    const char *name;  /* unique in its table */
+    const char *text;
+    const char *dir; /* relative paths in it count from here */
+    struct conf_origin origin;
+};
+
 struct conf {
     struct {
         uint64_t workers; /* CONF_AUTO or 1..1024 */
@@ -108,6 +122,14 @@ struct conf {
         const char *path; /* NULL: stdout */
         uint64_t buffer_bytes;
     } log;
+    struct {
+        const char *users_path; /* NULL: none */
+        const char *realm;
+        uint64_t cache_ms; /* 0: off */
+        struct conf_rate failures;
+    } auth;
+    struct conf_rule *rules; /* owned; each table's lines in their order */
+    size_t rule_count;
     const char *source;       /* the file it came from, or NULL: built-in defaults */
     struct conf_state *state; /* owned: strings, where each value came from; private to conf/ */
 };
@@ -120,13 +142,20 @@ struct conf_load_options {
 
 #define CONF_DEFAULT_PATH "/etc/viaduct/viaduct.ini"
 
-/* Loads, checks and completes. 0 with *ret_conf owned by the caller (warnings may stand in
- * *messages); 1 when the configuration is wrong (messages tell all; *ret_conf untouched); -ENOMEM.
- * A file that cannot be read is an error of the first kind. messages must be zeroed; free with
- * conf_messages_deinit. */
+/* Loads, checks and completes; whatever is wrong goes to messages, and a value that was refused
+ * leaves its default behind, so that others can go on and find what else is wrong. 0 with *ret
+ * owned by the caller, to be served from only if messages->error_count is 0; -ENOMEM. A file that
+ * cannot be read is an error in messages. messages must be zeroed; free with conf_messages_deinit.
+ */
+MUST_USE int conf_read(const struct conf_load_options *options, struct conf **ret,
+                       struct conf_messages *messages);
+/* The same for who needs no rules: 1 when the configuration is wrong (*ret_conf untouched). 0 with
+ * *ret_conf owned by the caller (warnings may stand in *messages); -ENOMEM. */
 MUST_USE int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
                        struct conf_messages *messages);
 void conf_free(struct conf *conf);
+/* Where section.key of a section without a name of its own was set. */
+struct conf_origin conf_origin_of(const struct conf *conf, const char *section, const char *key);
 void conf_messages_deinit(struct conf_messages *messages);
 /* Adds one message (for rooms that read rule lines). */
 void conf_messages_add(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
@@ -136,10 +165,19 @@ void conf_origin_put(struct text *out, struct conf_origin origin);
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */
 void conf_message_format(const struct conf_message *message, char *buf, size_t cap);
 
-/* Every key with its effective value as an INI file that can be fed back, each with a comment where
- * it came from. Appends to a stream given by the caller through put(arg, text). */
-void conf_dump(const struct conf *conf, bool show_secrets, void (*put)(void *arg, struct str text),
-               void *arg);
+struct conf_dump_options {
+    bool show_secrets;
+    /* Appends to a stream of the caller's. */
+    void (*put)(void *arg, struct str text);
+    /* A rule's text with its paths made absolute (rule_put); NULL: as it is written. */
+    void (*put_rule)(const struct conf_rule *rule, void (*put)(void *arg, struct str text),
+                     void *arg);
+    void *arg;
+};
+
+/* Every key with its effective value and every rule as an INI file that can be fed back, each with
+ * a comment where it came from. */
+void conf_dump(const struct conf *conf, const struct conf_dump_options *options);
 
 /* Name and version of the library that reads the file. */
 const char *conf_library_version(void);

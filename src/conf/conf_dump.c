@@ -7,13 +7,12 @@
 
 struct dump {
     const struct conf *conf;
-    void (*put)(void *arg, struct str text);
-    void *arg;
+    const struct conf_dump_options *options;
 };
 
 static void put_cstr(const struct dump *dump, const char *text)
 {
-    dump->put(dump->arg, str_of(text));
+    dump->options->put(dump->options->arg, str_of(text));
 }
 
 /* Each address of a listener knows its own line; other values know where their first line stood. */
@@ -26,18 +25,23 @@ static struct conf_origin item_origin(const struct conf_key *key, const void *ba
     return slot->origin;
 }
 
-static void dump_line(const struct dump *dump, const struct conf_key *key, struct str value,
-                      struct conf_origin origin)
+static void dump_origin(const struct dump *dump, struct conf_origin origin)
 {
     char buf[512];
     struct text comment = TEXT_OVER(buf);
 
     conf_origin_put(&comment, origin);
+    put_cstr(dump, " ; ");
+    put_cstr(dump, text_cstr(&comment));
+}
+
+static void dump_line(const struct dump *dump, const struct conf_key *key, struct str value,
+                      struct conf_origin origin)
+{
     put_cstr(dump, key->name);
     put_cstr(dump, value.len > 0 ? " = " : " =");
-    dump->put(dump->arg, value);
-    put_cstr(dump, " ; ");
-    dump->put(dump->arg, text_str(&comment));
+    dump->options->put(dump->options->arg, value);
+    dump_origin(dump, origin);
     put_cstr(dump, key->reload == CONF_RESTART ? "; restart to change\n" : "\n");
 }
 
@@ -60,6 +64,28 @@ static void dump_key(const struct dump *dump, const struct conf_section *section
     }
 }
 
+static void dump_rules(const struct dump *dump, const char *table)
+{
+    const struct conf *conf = dump->conf;
+
+    for (size_t i = 0; i < conf->rule_count; i++) {
+        const struct conf_rule *rule = &conf->rules[i];
+
+        if (!str_eq(str_of(rule->table), str_of(table))) {
+            continue;
+        }
+        put_cstr(dump, rule->name);
+        put_cstr(dump, " = ");
+        if (dump->options->put_rule) {
+            dump->options->put_rule(rule, dump->options->put, dump->options->arg);
+        } else {
+            put_cstr(dump, rule->text);
+        }
+        dump_origin(dump, rule->origin);
+        put_cstr(dump, "\n");
+    }
+}
+
 static void dump_section(const struct dump *dump, const struct conf_section *section)
 {
     put_cstr(dump, "\n[");
@@ -70,14 +96,14 @@ static void dump_section(const struct dump *dump, const struct conf_section *sec
             dump_key(dump, section, &conf_keys[i]);
         }
     }
+    dump_rules(dump, section->kind->word);
 }
 
-void conf_dump(const struct conf *conf, bool show_secrets, void (*put)(void *arg, struct str text),
-               void *arg)
+/* No key is a secret yet: options->show_secrets changes nothing. */
+void conf_dump(const struct conf *conf, const struct conf_dump_options *options)
 {
-    const struct dump dump = {conf, put, arg};
+    const struct dump dump = {conf, options};
 
-    (void)show_secrets; /* no key is a secret yet */
     put_cstr(&dump, "# effective configuration of ");
     put_cstr(&dump, conf->source ? conf->source : "the built-in defaults");
     put_cstr(&dump, "\n");

@@ -43,8 +43,19 @@ static const char *const level_words[] = {
     [LOG_INFO] = "info",   [LOG_DEBUG] = "debug",     NULL};
 
 const struct conf_section_kind conf_section_kinds[] = {
-    {"server", false}, {"listen", true}, {"timeouts", false}, {"limits", false},
-    {"dns", false},    {"pool", false},  {"log", false},
+    {.word = "server"},
+    {.word = "listen", .is_named = true},
+    {.word = "timeouts"},
+    {.word = "limits"},
+    {.word = "dns"},
+    {.word = "pool"},
+    {.word = "log"},
+    {.word = "auth"},
+    {.word = "parent", .is_named = true, .is_later = true},
+    {.word = "admin", .is_later = true},
+    {.word = "access", .is_rules = true},
+    {.word = "route", .is_rules = true, .is_later = true},
+    {.word = "limit", .is_rules = true, .is_later = true},
 };
 const size_t conf_section_kind_count = ARRAY_LEN(conf_section_kinds);
 
@@ -178,6 +189,18 @@ const struct conf_key conf_keys[] = {
     {"log", "buffer", CONF_TYPE_SIZE, CONF(log.buffer_bytes), "4M",
      .min = 64 * K, .max = 1 * G, .reload = CONF_RESTART,
      .help = "lines waiting for a slow reader; what does not fit is dropped and counted"},
+
+    {"auth", "users", CONF_TYPE_PATH, CONF(auth.users_path), "",
+     .none = "",
+     .help = "htpasswd file (bcrypt, yescrypt, SHA-crypt), read again when it changes"},
+    {"auth", "realm", CONF_TYPE_TEXT, CONF(auth.realm), "viaduct",
+     .help = "what a client is shown when it is asked for its name and password"},
+    {"auth", "cache", CONF_TYPE_TIME, CONF(auth.cache_ms), "5m",
+     .min = 1, .max = TIME_MAX, .zero_is_off = true,
+     .help = "how long a verified password is remembered; 0 is off"},
+    {"auth", "failures", CONF_TYPE_RATE, CONF(auth.failures), "10/m",
+     .min = 1, .max = COUNT_MAX,
+     .help = "wrong passwords per client address, then 429"},
 };
 /* clang-format on */
 const size_t conf_key_count = ARRAY_LEN(conf_keys);
@@ -256,7 +279,9 @@ const char *conf_section_suggest(struct str word)
     unsigned best = SUGGEST_MAX;
 
     for (size_t i = 0; i < conf_section_kind_count; i++) {
-        consider(word, conf_section_kinds[i].word, &best, &found);
+        if (!conf_section_kinds[i].is_later) {
+            consider(word, conf_section_kinds[i].word, &best, &found);
+        }
     }
     return found;
 }

@@ -19,9 +19,11 @@ enum conf_type {
     CONF_TYPE_COUNT,   /* uint64_t: decimal digits */
     CONF_TYPE_SIZE,    /* uint64_t bytes: digits and K, M or G */
     CONF_TYPE_TIME,    /* uint64_t milliseconds: digits and ms, s, m, h or d */
+    CONF_TYPE_RATE,    /* struct conf_rate: a count, '/' and s, m, h or d */
     CONF_TYPE_BOOL,    /* bool: on, off */
     CONF_TYPE_WORD,    /* an enum: one of words */
     CONF_TYPE_TOKEN,   /* const char *: may stand in Via and Proxy-Status as it is */
+    CONF_TYPE_TEXT,    /* const char *: printable ASCII */
     CONF_TYPE_ACCOUNT, /* const char *: a user or a group */
     CONF_TYPE_PATH,    /* const char *: made absolute */
     CONF_TYPE_MODE,    /* mode_t: octal permission bits */
@@ -51,10 +53,12 @@ struct conf_key {
 extern const struct conf_key conf_keys[];
 extern const size_t conf_key_count;
 
-/* A kind of section; `[listen NAME]` is the one that has a name of its own. */
+/* A kind of section. */
 struct conf_section_kind {
     const char *word;
-    bool is_named;
+    bool is_named; /* has a name of its own, as in [listen NAME] */
+    bool is_rules; /* holds the lines of a rule table; stands only where somebody wrote it */
+    bool is_later; /* of a later version: an error that says so */
 };
 
 extern const struct conf_section_kind conf_section_kinds[];
@@ -65,7 +69,7 @@ const struct conf_key *conf_key_find(const char *section, struct str name);
 /* Position in conf_keys. */
 size_t conf_key_index(const struct conf_key *key);
 
-/* The known word nearest to a mistyped one, or NULL when none is near. */
+/* The known word nearest to a mistyped one (of those usable), or NULL when none is near. */
 const char *conf_section_suggest(struct str word);
 const char *conf_key_suggest(const char *section, struct str name);
 /* Another section that has a key of this name, or NULL. */

@@ -29,6 +29,11 @@ void conf_read_source(struct conf_loader *loader, const char *path);
 /* The section of this name, a new one where that is allowed; NULL after an error was told. */
 struct conf_section *conf_open_section(struct conf_loader *loader, struct str name,
                                        struct conf_origin origin);
+/* conf_rules.c: a line of a rule table, at the end or, with replaces, in the place of the one that
+ * has its name. */
+void conf_set_rule(struct conf_loader *loader, const struct conf_section *section, struct str name,
+                   struct str text, const struct conf_place *place, bool replaces);
+
 /* One line of a file, or one option: that replaces what files and earlier options say. */
 void conf_set_value(struct conf_loader *loader, struct conf_section *section, struct str name,
                     struct str value, const struct conf_place *place, bool replaces);

@@ -190,7 +190,9 @@ static void read_source(struct conf_loader *loader, const char *path, const stru
     if (!error) {
         error = read_opened(&source);
     }
-    if (error && origin.file) {
+    if (error == -ENOMEM) {
+        loader->error = error;
+    } else if (error && origin.file) {
         conf_messages_add(loader->messages, false, origin, "include %s: %s", path,
                           read_error_text(error));
     } else if (error) {

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/attr.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "conf/conf.h"
 
@@ -35,6 +36,7 @@ struct conf_state {
     struct arena_pool pool;
     struct arena arena; /* owns strings and sections */
     struct conf_section *sections;
+    struct map rule_names; /* struct rule_name of conf_rules.c: TABLE.NAME to the rule */
 };
 
 /* A NUL-terminated copy that lives as long as the configuration, or NULL when memory is out. */
@@ -43,9 +45,6 @@ MUST_USE const char *conf_keep(struct conf_state *state, struct str text);
 /* The struct that the keys of this section write to: conf itself, or its listener. */
 void *conf_section_base(struct conf *conf, const struct conf_section *section);
 const void *conf_section_base_const(const struct conf *conf, const struct conf_section *section);
-
-/* Where section.key of a section without a name of its own was set. */
-struct conf_origin conf_origin_of(const struct conf *conf, const char *section, const char *key);
 
 /* conf_check.c: what one value alone cannot tell. Adds errors and warnings. */
 void conf_check(const struct conf *conf, struct conf_messages *messages);

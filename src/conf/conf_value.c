@@ -13,6 +13,7 @@
 _Static_assert(sizeof(enum conf_family) == sizeof(unsigned), "words are stored as unsigned");
 
 #define TOKEN_MAX 64
+#define TEXT_MAX 200
 
 struct unit {
     const char *name;
@@ -24,6 +25,8 @@ static const struct unit size_units[] = {
     {"G", 1U << 30}, {"M", 1U << 20}, {"K", 1U << 10}, {"", 1}};
 static const struct unit time_units[] = {
     {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+static const struct unit rate_units[] = {
+    {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}};
 
 /* ---- Numbers ---- */
 
@@ -178,6 +181,34 @@ static int set_time(const struct conf_setting *s, struct str value)
     return store_number(s, is_time, number, "a time (ms, s, m, h, d)");
 }
 
+static int set_rate(const struct conf_setting *s, struct str value)
+{
+    struct str unit = value;
+    struct str digits = str_cut(&unit, '/');
+    struct conf_rate rate = {0};
+
+    if (!str_parse_u64(digits, s->key->max, &rate.count) || rate.count < s->key->min ||
+        !scale(1, unit, rate_units, ARRAY_LEN(rate_units), &rate.per_ms)) {
+        text_printf(s->why, "expected a number from %llu to %llu and /s, /m, /h or /d",
+                    (unsigned long long)s->key->min, (unsigned long long)s->key->max);
+        return CONF_VALUE_BAD;
+    }
+    *(struct conf_rate *)s->field = rate;
+    return 0;
+}
+
+static void get_rate(const struct conf_key *key, const void *field, struct text *out)
+{
+    const struct conf_rate *rate = field;
+
+    (void)key;
+    text_u64(out, rate->count);
+    text_char(out, '/');
+    for (size_t i = 0; i < ARRAY_LEN(rate_units); i++) {
+        text_puts(out, rate_units[i].factor == rate->per_ms ? rate_units[i].name : "");
+    }
+}
+
 static void get_number(const struct conf_key *key, const void *field, struct text *out)
 {
     uint64_t value = *(const uint64_t *)field;
@@ -291,6 +322,20 @@ static int set_token(const struct conf_setting *s, struct str value)
     return store_string(s, value);
 }
 
+static int set_text(const struct conf_setting *s, struct str value)
+{
+    bool is_printable = value.len <= TEXT_MAX;
+
+    for (size_t i = 0; is_printable && i < value.len; i++) {
+        is_printable = value.ptr[i] >= ' ' && value.ptr[i] <= '~';
+    }
+    if (!is_printable) {
+        text_printf(s->why, "expected printable ASCII, at most %d bytes", TEXT_MAX);
+        return CONF_VALUE_BAD;
+    }
+    return store_string(s, value);
+}
+
 static int set_account(const struct conf_setting *s, struct str value)
 {
     for (size_t i = 0; i < value.len; i++) {
@@ -350,9 +395,11 @@ static const struct {
     [CONF_TYPE_COUNT] = {set_count, get_number},
     [CONF_TYPE_SIZE] = {set_size, get_number},
     [CONF_TYPE_TIME] = {set_time, get_number},
+    [CONF_TYPE_RATE] = {set_rate, get_rate},
     [CONF_TYPE_BOOL] = {set_bool, get_bool},
     [CONF_TYPE_WORD] = {set_word, get_word},
     [CONF_TYPE_TOKEN] = {set_token, get_string},
+    [CONF_TYPE_TEXT] = {set_text, get_string},
     [CONF_TYPE_ACCOUNT] = {set_account, get_string},
     [CONF_TYPE_PATH] = {set_path, get_string},
     [CONF_TYPE_MODE] = {set_mode, get_mode},

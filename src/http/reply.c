@@ -8,7 +8,9 @@
 #include "http/h1_write.h"
 #include "http/reply_body.h"
 
-#define RETRY_AFTER STR("5") /* seconds */
+#define RETRY_AFTER_S 5
+
+#define REALM_MAX 255 /* a longer one is cut */
 
 /* The longest rule name that goes into a reason phrase. */
 #define PHRASE_RULE_MAX 100
@@ -51,13 +53,16 @@ static int make_printable(struct arena *arena, struct str s, struct str *ret)
     return ret->ptr ? 0 : -ENOMEM;
 }
 
-/* "Denied by rule NAME" for what policy refuses, where the name can stand in a phrase. */
+/* "Denied by rule NAME" for what policy refuses, where the name can stand in a phrase; what asks
+ * for credentials begins with the registered phrase. */
 static int make_phrase(struct arena *arena, const struct reply_row *row, struct str rule,
                        struct str *ret)
 {
-    struct str phrase = STR("Denied by rule ");
+    struct str phrase = row->status == 403   ? STR("Denied by rule ")
+                        : row->status == 407 ? STR("Proxy Authentication Required by rule ")
+                                             : STR("");
 
-    if (row->status != 403 || rule.len == 0 || rule.len > PHRASE_RULE_MAX || !is_printable(rule)) {
+    if (phrase.len == 0 || rule.len == 0 || rule.len > PHRASE_RULE_MAX || !is_printable(rule)) {
         *ret = str_of(row->phrase ? row->phrase : h1_reason(row->status));
         return 0;
     }
@@ -155,6 +160,32 @@ static int add_proxy_status(struct field_list *fields, const struct reply_row *r
     }
     value = arena_copy(fields->arena, text_str(&out));
     return value.ptr ? field_list_add_id(fields, FIELD_PROXY_STATUS, value) : -ENOMEM;
+}
+
+/* RFC 7617 2 and 2.1: what the client sends is to be UTF-8. The quotes of a realm are escaped as in
+ * a structured field's string. */
+static int add_challenge(struct field_list *fields, struct str realm)
+{
+    char buf[2 * REALM_MAX + 64];
+    struct text out = TEXT_OVER(buf);
+    struct str value;
+
+    text_put(&out, STR("Basic realm="));
+    put_sf_string(&out, str_head(realm, REALM_MAX));
+    text_put(&out, STR(", charset=\"UTF-8\""));
+    value = arena_copy(fields->arena, text_str(&out));
+    return value.ptr ? field_list_add_id(fields, FIELD_PROXY_AUTHENTICATE, value) : -ENOMEM;
+}
+
+static int add_retry_after(struct field_list *fields, uint64_t seconds)
+{
+    char buf[24];
+    struct text out = TEXT_OVER(buf);
+    struct str value;
+
+    text_u64(&out, seconds > 0 ? seconds : RETRY_AFTER_S);
+    value = arena_copy(fields->arena, text_str(&out));
+    return value.ptr ? field_list_add(fields, STR("Retry-After"), value) : -ENOMEM;
 }
 
 static int make_page(const struct reply_options *options, struct arena *arena,
@@ -272,7 +303,10 @@ static int add_fields(const struct reply_options *options, const struct reply_pa
         r = field_list_add(fields, STR("Cache-Control"), STR("no-store"));
     }
     if (r == 0 && row->retry_after) {
-        r = field_list_add(fields, STR("Retry-After"), RETRY_AFTER);
+        r = add_retry_after(fields, options->retry_after_s);
+    }
+    if (r == 0 && options->reason == REPLY_CREDENTIALS) {
+        r = add_challenge(fields, options->realm);
     }
     if (r == 0 && row->proxy_error && options->send_proxy_status) {
         r = add_proxy_status(fields, row, page);

@@ -9,6 +9,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/attr.h"
@@ -18,6 +19,9 @@
 enum reply_reason {
     REPLY_DENIED,                  /* 403, end=denied; phrase "Denied by rule NAME" */
     REPLY_LOOP,                    /* 403 by builtin:loop, end=denied, proxy_loop_detected */
+    REPLY_CREDENTIALS,             /* 407, end=denied; phrase with the rule that asks for them */
+    REPLY_AUTH_FAILURES,           /* 429: too many wrong passwords; Retry-After */
+    REPLY_AUTH_BUSY,               /* 503: too many passwords wait to be checked; Retry-After */
     REPLY_NOT_PROXY,               /* 400: origin-form; the body says how to use a proxy */
     REPLY_MALFORMED,               /* 400 */
     REPLY_BAD_TARGET,              /* 400 */
@@ -74,6 +78,8 @@ struct reply_options {
     bool hide_rule;
     struct str details; /* one more sentence; may be empty; may hold text of a peer: escaped here */
     struct str target;  /* shown escaped in the page; may be empty */
+    struct str realm;   /* REPLY_CREDENTIALS: printable ASCII, for Proxy-Authenticate */
+    uint64_t retry_after_s;        /* where the row has Retry-After; 0: the usual time */
     const struct request *request; /* for Accept and HEAD; NULL when no head could be read */
     bool close;                    /* the connection ends after this */
     bool send_proxy_status; /* always for our own answers unless the caller has reason not to */

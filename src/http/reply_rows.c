@@ -13,6 +13,21 @@ static const struct reply_row rows[REPLY_REASON_COUNT] = {
         .rule = "builtin:loop",
         .sentence = "The request would lead this proxy back to itself.",
     },
+    [REPLY_CREDENTIALS] = {
+        .status = 407, .proxy_error = "http_request_denied", .end = "denied",
+        .sentence = "This proxy asks for a user name and a password before it serves this request.",
+    },
+    [REPLY_AUTH_FAILURES] = {
+        .status = 429, .proxy_error = "http_request_denied", .end = "error:auth-failures",
+        .rule = "limit:auth_failures", .retry_after = true,
+        .sentence = "Too many wrong passwords have come from your address. Try again later "
+                    "(auth.failures).",
+    },
+    [REPLY_AUTH_BUSY] = {
+        .status = 503, .proxy_error = "proxy_internal_error", .end = "error:auth-busy",
+        .retry_after = true,
+        .sentence = "This proxy has too many passwords to check at the moment. Try again shortly.",
+    },
     [REPLY_NOT_PROXY] = {
         .status = 400, .proxy_error = "http_request_error", .end = "error:not-proxy",
         .rule = "proto:not-proxy",

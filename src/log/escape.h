@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * Untrusted text on its way into a line, private to this room: the guard
- * against log injection. Whatever the bytes are, what comes out is one
- * token of the style asked for: no control character, no byte that is not
- * valid UTF-8, nothing invisible or that turns the direction of reading.
+ * Untrusted text on its way into a line: the guard against log injection.
+ * Whatever the bytes are, what comes out is one token of the style asked for:
+ * no control character, no byte that is not valid UTF-8, nothing invisible or
+ * that turns the direction of reading.
  */
 
 #include <stddef.h>

@@ -1,126 +1,206 @@
 // SPDX-License-Identifier: MIT
 #include "policy/policy.h"
 
-#include <errno.h>
-
-#include "base/mem.h"
+#include "base/err.h"
 #include "policy/match.h"
+#include "policy/policy_private.h"
 
-/* One compiled line of [access]; all of them allow. */
-struct line {
-    struct str name;
-    struct match_addrs from;
-    struct match_addrs to;
-};
+#define BUILTIN_ORIGIN ((struct conf_origin){NULL, 0})
 
-struct policy {
-    const struct line *lines;
-    size_t line_count;
-};
-
-/* What stands for a configuration without an [access] section: this machine alone is served. */
-static const struct line builtin_lines[] = {
-    {
-        .name = {"local", sizeof("local") - 1},
-        .from = {.classes = MATCH_LOOPBACK | MATCH_UNIX},
-        .to = {.classes = MATCH_ANY},
-    },
-};
-
-/* How a line stands to the facts: what cannot be known yet is open. Ordered: a line is as good as
- * the worst of its conditions. */
-enum answer {
-    ANSWER_NO,
-    ANSWER_OPEN,
-    ANSWER_YES,
-};
-
-int policy_new(UNUSED const struct conf *conf, struct policy **ret)
+static void set_verdict(struct policy_verdict *verdict, enum policy_action action, struct str rule,
+                        struct str details)
 {
-    struct policy *policy = mem_zalloc(sizeof(*policy));
+    verdict->action = action;
+    verdict->rule = rule;
+    verdict->origin = BUILTIN_ORIGIN;
+    verdict->details = details;
+}
 
-    if (!policy) {
-        return -ENOMEM;
+static void set_by_line(struct policy_verdict *verdict, enum policy_action action,
+                        const struct line *line)
+{
+    set_verdict(verdict, action, line->name, STR(""));
+    verdict->origin = line->origin;
+}
+
+static void set_open(struct policy_verdict *verdict, unsigned needs)
+{
+    set_verdict(verdict, POLICY_OPEN, STR(""), STR(""));
+    verdict->needs = needs;
+}
+
+/* private: of find_private. */
+static void set_default(struct policy_verdict *verdict, const struct line *private)
+{
+    if (private) {
+        set_verdict(verdict, POLICY_DENY, STR("builtin:private-address"), private->private_details);
+    } else {
+        set_verdict(verdict, POLICY_DENY, STR("builtin:default"), STR("no rule allows it"));
     }
-    policy->lines = builtin_lines;
-    policy->line_count = ARRAY_LEN(builtin_lines);
-    *ret = policy;
-    return 0;
 }
 
-void policy_free(struct policy *policy)
+static void note_report(struct policy_verdict *verdict, const struct line *line, unsigned state)
 {
-    mem_free(policy);
-}
-
-static bool address_is_known(const struct policy_facts *facts)
-{
-    return facts->stage >= POLICY_ADDRESS;
-}
-
-static enum answer judge_from(const struct line *line, const struct policy_facts *facts)
-{
-    return match_addr(&line->from, &facts->client) ? ANSWER_YES : ANSWER_NO;
-}
-
-static enum answer judge_to(const struct line *line, const struct policy_facts *facts)
-{
-    if (!address_is_known(facts)) {
-        return ANSWER_OPEN;
+    if (state == MATCH_YES && verdict->would_deny_count < POLICY_REPORTS_MAX) {
+        verdict->would_deny[verdict->would_deny_count++] = line->name;
     }
-    return match_addr_all(&line->to, &facts->address) ? ANSWER_YES : ANSWER_NO;
 }
 
-static enum answer judge_line(const struct line *line, const struct policy_facts *facts)
-{
-    enum answer from = judge_from(line, facts);
-    enum answer to = judge_to(line, facts);
+/* ---- The first walk: before the address is known ---- */
 
-    return MIN(from, to);
+/* What the walk has come to. Without credentials a request gets past no line that asks for them
+ * alone; behind it, and behind each allow that asks for them among other things, only somebody with
+ * credentials could be allowed. */
+struct prospect {
+    const struct line *asking; /* first that wants credentials; NULL: none */
+    bool is_blocked;           /* some line that was passed wants nothing else */
+    bool is_hopeful;           /* with credentials an allow might hold */
+};
+
+/* True when the walk ends here. */
+static bool first_step(const struct line *line, unsigned state, struct prospect *prospect,
+                       struct policy_verdict *verdict)
+{
+    bool asks = (state & POLICY_NEEDS_USER) != 0;
+
+    if (line->action == LINE_REPORT) {
+        note_report(verdict, line, state);
+        return false;
+    }
+    if (line->action == LINE_ALLOW && !asks && !prospect->is_blocked) {
+        set_open(verdict, state);
+        return true;
+    }
+    if (line->action == LINE_DENY && state == MATCH_YES) {
+        set_by_line(verdict, POLICY_DENY, line);
+        return true;
+    }
+    prospect->is_hopeful = prospect->is_hopeful || line->action == LINE_ALLOW;
+    prospect->is_blocked = prospect->is_blocked || state == POLICY_NEEDS_USER;
+    if (!prospect->asking && asks && (line->action == LINE_ALLOW || prospect->is_blocked)) {
+        prospect->asking = line;
+    }
+    return false;
 }
 
-/* The first line that is not no, or NULL. It ends both walks: the first, since an allow that may
- * yet become yes stands for asking the resolver; the second, since nothing is open any more. */
-static const struct line *walk(const struct policy *policy, const struct policy_facts *facts)
+static void walk_first(const struct match_view *view, struct policy_verdict *verdict)
 {
-    for (size_t i = 0; i < policy->line_count; i++) {
-        if (judge_line(&policy->lines[i], facts) != ANSWER_NO) {
-            return &policy->lines[i];
+    struct match_walk walk;
+    struct prospect prospect = {0};
+    uint32_t number;
+
+    set_default(verdict, NULL);
+    match_walk_init(&walk, view);
+    while (match_walk_next(&walk, &number)) {
+        unsigned state = match_line(view, number);
+
+        if (state != MATCH_NO &&
+            first_step(&view->table->lines[number], state, &prospect, verdict)) {
+            break;
+        }
+    }
+    if (verdict->action == POLICY_DENY && prospect.is_hopeful) {
+        set_by_line(verdict, POLICY_CHALLENGE, prospect.asking);
+    }
+}
+
+/* ---- The second walk: for one address ---- */
+
+/* The line is not no. True when the walk ends here. */
+static bool second_step(const struct line *line, unsigned state, struct policy_verdict *verdict)
+{
+    if (line->action == LINE_REPORT) {
+        note_report(verdict, line, state);
+        return false;
+    }
+    if (state == MATCH_YES) {
+        set_by_line(verdict, line->action == LINE_ALLOW ? POLICY_ALLOW : POLICY_DENY, line);
+    } else if (state == POLICY_NEEDS_USER) {
+        set_by_line(verdict, POLICY_CHALLENGE, line);
+    } else {
+        set_open(verdict, state);
+    }
+    return true;
+}
+
+/* The first line that would have allowed it, but for an implied `to public`; or NULL. */
+static const struct line *find_private(const struct match_view *view)
+{
+    struct match_walk walk;
+    uint32_t number;
+
+    match_walk_init(&walk, view);
+    while (match_walk_next(&walk, &number)) {
+        const struct line *line = &view->table->lines[number];
+
+        if (line->private_details.len > 0 && match_line_anywhere(view, number) == MATCH_YES) {
+            return line;
         }
     }
     return NULL;
 }
 
-static bool is_loop(const struct policy_facts *facts)
+static void walk_second(const struct match_view *view, struct policy_verdict *verdict)
 {
-    return facts->own_via ||
-           (address_is_known(facts) &&
-            match_own(&facts->address, facts->own_addresses, facts->own_address_count));
+    struct match_walk walk;
+    uint32_t number;
+
+    match_walk_init(&walk, view);
+    while (match_walk_next(&walk, &number)) {
+        unsigned state = match_line(view, number);
+
+        if (state != MATCH_NO && second_step(&view->table->lines[number], state, verdict)) {
+            return;
+        }
+    }
+    set_default(verdict, find_private(view));
 }
 
-static struct policy_verdict denied(struct str rule, struct str details)
+/* ---- Decisions ---- */
+
+static bool is_loop(const struct policy_facts *facts)
 {
-    return (struct policy_verdict){.action = POLICY_DENY, .rule = rule, .details = details};
+    struct addr address;
+
+    return facts->own_via || (match_address(facts, &address) && match_own(facts, &address));
+}
+
+/* What is known only later may still change a verdict that was given early. */
+static void soften(const struct policy_facts *facts, struct policy_verdict *verdict)
+{
+    bool is_early = verdict->action == POLICY_ALLOW && facts->stage < POLICY_ADDRESS;
+    bool is_unasked = verdict->action == POLICY_CHALLENGE && facts->stage < POLICY_REQUEST;
+
+    if (is_early || is_unasked) {
+        set_open(verdict, is_early ? POLICY_NEEDS_ADDRESS : POLICY_NEEDS_REQUEST);
+    }
 }
 
 void policy_decide(const struct policy *policy, const struct policy_facts *facts,
                    struct policy_verdict *ret)
 {
-    const struct line *line;
+    struct match_view view;
 
+    ret->needs = 0;
+    ret->would_deny_count = 0;
     if (is_loop(facts)) {
-        *ret = denied(STR("builtin:loop"),
-                      facts->own_via ? STR("the request has been through this proxy already")
-                                     : STR("the address and port are this proxy's own"));
+        set_verdict(ret, POLICY_DENY, STR("builtin:loop"),
+                    facts->own_via ? STR("the request has been through this proxy already")
+                                   : STR("the address and port are this proxy's own"));
         return;
     }
-    line = walk(policy, facts);
-    if (!line) {
-        *ret = denied(STR("builtin:default"), STR("no rule allows it"));
-        return;
+    match_view_init(&view, &policy->access, facts);
+    if (view.address_known) {
+        walk_second(&view, ret);
+    } else {
+        walk_first(&view, ret);
     }
-    *ret = (struct policy_verdict){.action = POLICY_OPEN};
-    if (address_is_known(facts)) {
-        *ret = (struct policy_verdict){.action = POLICY_ALLOW, .rule = line->name};
+    soften(facts, ret);
+}
+
+void policy_sum_up(struct policy_verdict *sum, const struct policy_verdict *next)
+{
+    if (next->action > sum->action) {
+        *sum = *next;
     }
 }

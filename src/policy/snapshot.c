@@ -1,25 +1,62 @@
 // SPDX-License-Identifier: MIT
 #include "policy/snapshot.h"
 
+#include <errno.h>
+
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "policy/auth_users.h"
 #include "policy/policy.h"
 
-struct snapshot *snapshot_new(struct conf *conf, uint64_t generation)
+static int load_users(struct snapshot *snapshot, struct conf_messages *messages)
+{
+    const char *path = snapshot->conf->auth.users_path;
+    int error;
+
+    if (!path) {
+        return 0;
+    }
+    error = auth_users_load(path, conf_origin_of(snapshot->conf, "auth", "users"), messages,
+                            &snapshot->users);
+    return error < 0 ? error : 0; /* whatever is wrong in it stands in messages */
+}
+
+static int load(struct snapshot *snapshot, const struct conf_load_options *options,
+                const struct snapshot *previous, struct conf_messages *messages)
+{
+    int error = conf_read(options, &snapshot->conf, messages);
+
+    if (!error) {
+        error = policy_new(snapshot->conf, previous ? previous->policy : NULL, messages,
+                           &snapshot->policy);
+    }
+    if (!error) {
+        error = load_users(snapshot, messages);
+    }
+    if (!error && messages->error_count > 0) {
+        error = 1;
+    }
+    return error;
+}
+
+int snapshot_load(const struct conf_load_options *options, const struct snapshot *previous,
+                  struct snapshot **ret, struct conf_messages *messages)
 {
     struct snapshot *snapshot = mem_zalloc(sizeof(*snapshot));
+    int error;
 
     if (!snapshot) {
-        return NULL;
-    }
-    if (policy_new(conf, &snapshot->policy) != 0) {
-        mem_free(snapshot);
-        return NULL;
+        return -ENOMEM;
     }
     ref_init(&snapshot->ref);
-    snapshot->conf = conf;
-    snapshot->generation = generation;
-    return snapshot;
+    snapshot->generation = previous ? previous->generation + 1 : 1;
+    error = load(snapshot, options, previous, messages);
+    if (error) {
+        snapshot_unref(snapshot);
+        return error;
+    }
+    *ret = snapshot;
+    return 0;
 }
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
@@ -33,6 +70,7 @@ void snapshot_unref(struct snapshot *snapshot)
     if (!snapshot || !ref_drop(&snapshot->ref)) {
         return;
     }
+    auth_users_unref(snapshot->users);
     policy_free(snapshot->policy);
     conf_free(snapshot->conf);
     mem_free(snapshot);

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * One generation of all that a reload replaces: the configuration and the
- * policy compiled from it. Immutable, shared by all threads; whoever uses it
- * holds a reference, and the last to let go frees it.
+ * One generation of all that a reload replaces: the configuration, the policy
+ * compiled from it, and the users file that it names. Immutable, shared by
+ * all threads; whoever uses it holds a reference, and the last to let go
+ * frees it.
  */
 
 #include <stdint.h>
@@ -12,17 +13,26 @@
 #include "base/attr.h"
 #include "base/ref.h"
 
+struct auth_users;
 struct conf;
+struct conf_load_options;
+struct conf_messages;
 struct policy;
 
 struct snapshot {
     struct ref ref;
-    struct conf *conf;     /* owned */
-    struct policy *policy; /* owned */
-    uint64_t generation;   /* counts loads from 1 */
+    struct conf *conf;        /* owned */
+    struct policy *policy;    /* owned */
+    struct auth_users *users; /* shared ref; NULL without auth.users */
+    uint64_t generation;      /* counts loads from 1 */
 };
 
-/* With one reference. conf is taken; NULL: memory is out, and conf stays the caller's. */
-MUST_USE struct snapshot *snapshot_new(struct conf *conf, uint64_t generation);
+/* Reads configuration, rules and the files that they name. previous is the snapshot in force, whose
+ * lists are shared as far as they have not changed (NULL at start). 0 with *ret holding one
+ * reference; 1 when something is wrong (messages tell all of it, *ret untouched); -ENOMEM. Warnings
+ * may stand in messages, which must be zeroed before and outlives the snapshot. Takes as long as
+ * large lists take: not for an event loop. */
+MUST_USE int snapshot_load(const struct conf_load_options *options, const struct snapshot *previous,
+                           struct snapshot **ret, struct conf_messages *messages);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot); /* accepts NULL */

@@ -10,6 +10,8 @@
 #include "http/forward.h"
 #include "io/io.h"
 #include "log/record.h"
+#include "policy/auth.h"
+#include "policy/machine.h"
 #include "proxy/exchange_private.h"
 #include "upstream/dial.h"
 
@@ -80,6 +82,8 @@ void exchange_cancel_work(struct exchange *x)
         resolver_cancel(x->query);
         x->query = NULL;
     }
+    auth_cancel(x->auth_query);
+    x->auth_query = NULL;
     dial_cancel(x->dial);
     x->dial = NULL;
     if (x->origin_started) {
@@ -125,20 +129,28 @@ bool exchange_response_over(const struct exchange *x)
 
 /* ------------------------------------------------------------------ the request */
 
-static void decide_request(const struct exchange *x, struct policy_verdict *ret)
+struct policy_facts exchange_facts(const struct exchange *x, enum policy_stage stage)
 {
-    const struct policy_facts facts = {
-        .stage = POLICY_REQUEST,
+    return (struct policy_facts){
+        .stage = stage,
         .client = x->client,
         .listener = str_of(x->listener->name),
         .method = x->request.method_text,
         .host = &x->request.target.host,
         .port = x->request.target.port,
-        .own_via = forward_has_via(&x->request.fields, x->proxy->via_name),
+        .user = x->user,
+        .time = local_clock_at(&x->proxy->clock, x->start_wall_ms),
+        .machine = machine_addrs_now(x->proxy->machine),
         .own_addresses = x->proxy->own_addresses,
         .own_address_count = x->proxy->own_address_count,
     };
+}
 
+static void decide_request(const struct exchange *x, struct policy_verdict *ret)
+{
+    struct policy_facts facts = exchange_facts(x, POLICY_REQUEST);
+
+    facts.own_via = forward_has_via(&x->request.fields, x->proxy->via_name);
     policy_decide(x->proxy->policy, &facts, ret);
 }
 
@@ -159,19 +171,14 @@ static bool exceeds_body_limit(const struct exchange *x, uint64_t bytes)
     return limit > 0 && bytes > limit;
 }
 
-void exchange_start(struct exchange *x, bool no_content)
+void exchange_admit(struct exchange *x)
 {
-    uint64_t whole_ms = x->proxy->conf->timeouts.exchange_ms;
     struct policy_verdict verdict;
 
-    x->head_read = true;
-    x->request_half = no_content ? REQUEST_ENDED : REQUEST_BODY;
-    exchange_set_state(x, EXCHANGE_ADMIT);
-    if (whole_ms > 0) {
-        deadline_arm(&x->whole, whole_ms);
-    }
     decide_request(x, &verdict);
-    if (verdict.action == POLICY_DENY) {
+    if (verdict.action == POLICY_CHALLENGE) {
+        exchange_challenge(x, &verdict);
+    } else if (verdict.action == POLICY_DENY) {
         exchange_reply_denied(x, &verdict);
     } else if (ends_here(&x->request)) {
         exchange_reply(x, REPLY_MAX_FORWARDS, NULL);
@@ -181,6 +188,19 @@ void exchange_start(struct exchange *x, bool no_content)
     } else {
         exchange_resolve(x);
     }
+}
+
+void exchange_start(struct exchange *x, bool no_content)
+{
+    uint64_t whole_ms = x->proxy->conf->timeouts.exchange_ms;
+
+    x->head_read = true;
+    x->request_half = no_content ? REQUEST_ENDED : REQUEST_BODY;
+    exchange_set_state(x, EXCHANGE_ADMIT);
+    if (whole_ms > 0) {
+        deadline_arm(&x->whole, whole_ms);
+    }
+    exchange_admit(x);
 }
 
 void exchange_reject(struct exchange *x, enum reply_reason reason, const char *details,

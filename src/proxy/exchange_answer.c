@@ -8,6 +8,9 @@
 #include "log/record.h"
 #include "proxy/exchange_private.h"
 
+/* Of a body: read and thrown away rather than answered with the connection's end. */
+#define LITTLE_BYTES ((uint64_t)64 << 10)
+
 /* What server.explain lets a client know of the rule's name. */
 static struct str shown_rule(const struct exchange *x, struct str rule)
 {
@@ -25,6 +28,15 @@ static struct str shown_rule(const struct exchange *x, struct str rule)
     return STR("");
 }
 
+/* Of a request that got nowhere the content is all that is left, and it is little and sure to come:
+ * the client's side reads it for the sake of the next request. */
+static bool has_little_left(const struct exchange *x)
+{
+    return x->request_half == REQUEST_BODY && !x->origin_started &&
+           x->request.framing.kind == BODY_LENGTH && x->request.framing.length <= LITTLE_BYTES &&
+           !exchange_awaits_continue(x);
+}
+
 /* A connection that goes on would have to read the rest of a request nobody wants, or take for a
  * request what was meant for the tunnel that is refused. */
 static bool must_close(const struct exchange *x, enum reply_reason reason)
@@ -32,10 +44,18 @@ static bool must_close(const struct exchange *x, enum reply_reason reason)
     unsigned status = reply_row(reason)->status;
     bool tunnel = x->request.method == METHOD_CONNECT || x->request.wants_upgrade;
 
-    return x->request_half != REQUEST_ENDED || status == 400 || status == 408 || status == 413 ||
-           reason == REPLY_TOO_MANY_CONNECTIONS ||
+    return (x->request_half != REQUEST_ENDED && !has_little_left(x)) || status == 400 ||
+           status == 408 || status == 413 || reason == REPLY_TOO_MANY_CONNECTIONS ||
            (tunnel && x->down->has_input_ahead(x->downstream));
 }
+
+/* An answer of our own, as far as the request does not say it. */
+struct answer {
+    enum reply_reason reason;
+    struct str rule;
+    struct str details;
+    uint64_t retry_after_ms;
+};
 
 static void send_reply(struct exchange *x, const struct reply_options *options)
 {
@@ -57,18 +77,20 @@ static void send_reply(struct exchange *x, const struct reply_options *options)
     x->down->end(x->downstream, NULL);
 }
 
-static void reply(struct exchange *x, enum reply_reason reason, struct str rule, struct str details)
+static void reply(struct exchange *x, const struct answer *answer)
 {
-    const struct reply_row *row = reply_row(reason);
+    const struct reply_row *row = reply_row(answer->reason);
     struct reply_options options = {
-        .reason = reason,
+        .reason = answer->reason,
         .server_name = str_of(x->proxy->conf->server.name),
-        .rule = shown_rule(x, rule),
+        .rule = shown_rule(x, answer->rule),
         .hide_rule = x->proxy->conf->server.explain == CONF_EXPLAIN_NONE,
-        .details = details,
+        .details = answer->details,
         .target = x->request.target_text,
+        .realm = str_of(x->proxy->conf->auth.realm),
+        .retry_after_s = (answer->retry_after_ms + 999) / 1000,
         .request = x->head_read ? &x->request : NULL,
-        .close = must_close(x, reason) || x->proxy->draining ||
+        .close = must_close(x, answer->reason) || x->proxy->draining ||
                  (x->head_read && (!x->request.keep_alive || x->request.minor_version == 0)),
         .send_proxy_status = true,
     };
@@ -90,7 +112,20 @@ static void reply(struct exchange *x, enum reply_reason reason, struct str rule,
 
 void exchange_reply(struct exchange *x, enum reply_reason reason, const char *details)
 {
-    reply(x, reason, STR(""), str_of(details));
+    reply(x, &(struct answer){.reason = reason, .details = str_of(details)});
+}
+
+void exchange_reply_later(struct exchange *x, enum reply_reason reason, uint64_t retry_after_ms)
+{
+    reply(x, &(struct answer){.reason = reason, .retry_after_ms = retry_after_ms});
+}
+
+void exchange_reply_challenge(struct exchange *x, const char *details)
+{
+    const struct answer answer = {
+        .reason = REPLY_CREDENTIALS, .rule = x->verdict.rule, .details = str_of(details)};
+
+    reply(x, &answer);
 }
 
 void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict)
@@ -99,7 +134,9 @@ void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verd
     bool silent = x->proxy->conf->server.explain == CONF_EXPLAIN_NONE;
 
     x->verdict = *verdict;
-    reply(x, loop ? REPLY_LOOP : REPLY_DENIED, verdict->rule, silent ? STR("") : verdict->details);
+    reply(x, &(struct answer){.reason = loop ? REPLY_LOOP : REPLY_DENIED,
+                              .rule = verdict->rule,
+                              .details = silent ? STR("") : verdict->details});
 }
 
 enum reply_reason exchange_connect_reason(int error)
@@ -147,6 +184,7 @@ void exchange_fill_record(struct exchange *x, const char *end, struct log_record
         .start_wall_ms = x->start_wall_ms,
         .id = str_make(x->id, x->id_len),
         .client = x->client,
+        .user = x->user,
         .listener = str_of(x->listener->name),
         .method = request->method_text,
         .target = request->target_text,

@@ -16,13 +16,14 @@
 #include "resolve/resolver.h"
 #include "upstream/origin_net.h"
 
+struct auth_query;
 struct dial;
 struct log_record;
 
 /* What the one timer of an exchange is armed for. */
 enum exchange_timer { TIMER_NONE, TIMER_CONNECT, TIMER_RESPONSE, TIMER_IDLE, TIMER_ABANDONED };
 
-/* An address that policy allowed, and by which rule. */
+/* An address, and the rule that allowed it. */
 struct allowed {
     struct addr addr;
     struct str rule;
@@ -51,11 +52,15 @@ struct exchange {
     bool client_half_closed; /* it has ended its direction after the request */
 
     struct resolve_query *query;
+    struct auth_query *auth_query; /* the client's credentials are being checked */
+    struct str user;               /* whose they were; empty: nobody has asked, or nobody's */
+    /* What policy allowed; as long as that is nothing, what it refused: valid credentials may open
+     * that yet. */
     struct allowed allowed[EXCHANGE_MAX_ALLOWED];
     size_t allowed_count;
+    size_t refused_count;
     struct policy_verdict
-        verdict; /* of the request, then of the address in use or the first denied one */
-    bool denied_address;
+        verdict; /* of the request, then of the address in use or of all that were refused */
 
     bool origin_started;
     struct origin_net origin;
@@ -89,14 +94,30 @@ void exchange_cancel_work(struct exchange *x);
 /* Breaks the response off; end is the log's word for why. */
 void exchange_abort(struct exchange *x, const char *end);
 
+/* exchange.c: what policy is asked about, with all that the request says. */
+struct policy_facts exchange_facts(const struct exchange *x, enum policy_stage stage);
+
+/* exchange.c: the first walk, and what follows from it. */
+void exchange_admit(struct exchange *x);
+
+/* exchange_auth.c: a walk has stopped at a line that asks for credentials. Those that the client
+ * has shown are checked, and the walk is gone again; else the answer is 407. */
+void exchange_challenge(struct exchange *x, const struct policy_verdict *verdict);
+
 /* exchange_reach.c: asks, judges, dials. */
 void exchange_resolve(struct exchange *x);
+/* Once the user is known: the addresses that were refused, anew. */
+void exchange_judge_again(struct exchange *x);
 /* A 101 that was asked for: both sides become a tunnel. */
 void exchange_upgrade(struct exchange *x);
 
 /* exchange_answer.c */
 void exchange_reply(struct exchange *x, enum reply_reason reason, const char *details);
 void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict);
+/* 407 by the rule of the verdict. details may be NULL. */
+void exchange_reply_challenge(struct exchange *x, const char *details);
+/* With Retry-After; 0: the usual time. */
+void exchange_reply_later(struct exchange *x, enum reply_reason reason, uint64_t retry_after_ms);
 enum reply_reason exchange_connect_reason(int error);
 /* Fills all fields; strings are borrowed from x. */
 void exchange_fill_record(struct exchange *x, const char *end, struct log_record *ret);

@@ -163,33 +163,36 @@ static void offer_end(struct exchange *x)
 
 /* ------------------------------------------------------------------ names and judgement */
 
+static void note_refused(struct exchange *x, const struct addr *addr,
+                         const struct policy_verdict *verdict)
+{
+    if (x->allowed_count > 0 || x->refused_count == EXCHANGE_MAX_ALLOWED) {
+        return;
+    }
+    if (x->refused_count == 0) {
+        x->verdict = *verdict;
+    } else {
+        policy_sum_up(&x->verdict, verdict);
+    }
+    x->allowed[x->refused_count++].addr = *addr;
+}
+
 static void judge(struct exchange *x, const struct addr *found)
 {
-    struct policy_facts facts = {
-        .stage = POLICY_ADDRESS,
-        .client = x->client,
-        .listener = str_of(x->listener->name),
-        .method = x->request.method_text,
-        .host = &x->request.target.host,
-        .port = x->request.target.port,
-        .address = *found,
-        .own_addresses = x->proxy->own_addresses,
-        .own_address_count = x->proxy->own_address_count,
-    };
+    struct policy_facts facts = exchange_facts(x, POLICY_ADDRESS);
     struct policy_verdict verdict;
 
+    facts.address = *found;
     facts.address.port = x->request.target.port;
     policy_decide(x->proxy->policy, &facts, &verdict);
     if (verdict.action != POLICY_ALLOW) {
-        if (!x->denied_address && x->allowed_count == 0) {
-            x->verdict = verdict;
-        }
-        x->denied_address = true;
+        note_refused(x, &facts.address, &verdict);
         return;
     }
     if (x->allowed_count == EXCHANGE_MAX_ALLOWED) {
         return;
     }
+    x->refused_count = 0;
     x->allowed[x->allowed_count++] = (struct allowed){.addr = facts.address, .rule = verdict.rule};
     if (x->state == EXCHANGE_RESOLVE) {
         x->verdict = verdict;
@@ -216,6 +219,37 @@ static bool is_reaching(const struct exchange *x)
            x->state == EXCHANGE_FORWARD;
 }
 
+/* All addresses have been judged. */
+static void conclude(struct exchange *x, enum resolve_status status)
+{
+    if (x->allowed_count > 0) {
+        offer_end(x);
+    } else if (x->refused_count == 0) {
+        reply_unresolved(x, status);
+    } else if (x->verdict.action == POLICY_CHALLENGE) {
+        exchange_challenge(x, &x->verdict);
+    } else {
+        exchange_reply_denied(x, &x->verdict);
+    }
+}
+
+/* Each is noted in its old place or one before that, if not allowed; so they can be gone through.
+ */
+void exchange_judge_again(struct exchange *x)
+{
+    size_t count = x->refused_count;
+
+    x->refused_count = 0;
+    for (size_t i = 0; i < count && is_reaching(x); i++) {
+        struct addr addr = x->allowed[i].addr;
+
+        judge(x, &addr);
+    }
+    if (is_reaching(x)) {
+        conclude(x, RESOLVE_OK);
+    }
+}
+
 /* Addresses come in one or two portions; each allowed one is dialled at once, a refusal needs them
  * all. */
 static void on_answer(void *arg, const struct resolve_result *result)
@@ -232,13 +266,7 @@ static void on_answer(void *arg, const struct resolve_result *result)
         judge(x, &result->addrs[i]);
     }
     if (result->done && is_reaching(x)) {
-        if (x->allowed_count > 0) {
-            offer_end(x);
-        } else if (x->denied_address) {
-            exchange_reply_denied(x, &x->verdict);
-        } else {
-            reply_unresolved(x, result->status);
-        }
+        conclude(x, result->status);
     }
     io_flush(x->proxy->io);
 }

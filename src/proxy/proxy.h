@@ -14,12 +14,15 @@
 #include "base/addr.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "policy/local_time.h"
 #include "proxy/access_log.h"
 #include "upstream/origin_net.h"
 #include "upstream/upstream_pool.h"
 
+struct auth_desk;
 struct conf;
 struct io;
+struct machine;
 struct policy;
 struct resolver;
 
@@ -34,7 +37,11 @@ struct proxy {
     struct str via_name;              /* server.name and eight hex digits */
     const struct addr *own_addresses; /* borrowed: where we listen */
     size_t own_address_count;
-    unsigned worker; /* number of the worker, first part of ids */
+    struct auth_desk
+        *auth; /* borrowed; NULL without auth.users, and then no rule asks for a user */
+    const struct machine *machine; /* borrowed: the addresses of this machine */
+    struct local_clock clock;      /* for rules that hold at certain times */
+    unsigned worker;               /* number of the worker, first part of ids */
     uint64_t next_id;
     uint64_t next_client;       /* numbers client connections, for bindings */
     bool draining;              /* no further request after this one */

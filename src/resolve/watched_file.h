@@ -9,21 +9,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
-#include <time.h>
 
 #include "base/attr.h"
+#include "base/file.h"
 
 struct watched_file {
     const char *path; /* borrowed, outlives this */
     uint64_t next_look_ms;
     bool looked;
     bool stale; /* the last reading failed */
-    bool exists;
-    dev_t dev;
-    ino_t ino;
-    off_t size_bytes;
-    struct timespec mtime, ctime;
+    struct file_stamp stamp;
 };
 
 void watched_file_init(struct watched_file *file, const char *path);

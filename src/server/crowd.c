@@ -9,12 +9,10 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-#define KEY_BYTES 9
-
 struct member {
     struct map_node node;
     uint64_t count;
-    char key[KEY_BYTES];
+    char key[ADDR_CLIENT_KEY_BYTES];
 };
 
 struct crowd {
@@ -53,25 +51,14 @@ void crowd_free(struct crowd *crowd)
     mem_free(crowd);
 }
 
-static void make_key(const struct addr *client, char key[KEY_BYTES])
+static struct member *find(struct crowd *crowd, const char key[ADDR_CLIENT_KEY_BYTES])
 {
-    memset(key, 0, KEY_BYTES);
-    key[0] = (char)client->kind;
-    if (client->kind == ADDR_UNIX) {
-        memcpy(key + 1, &client->uid, sizeof(client->uid));
-    } else {
-        memcpy(key + 1, client->bytes, client->kind == ADDR_IP4 ? 4 : 8);
-    }
-}
-
-static struct member *find(struct crowd *crowd, const char key[KEY_BYTES])
-{
-    struct map_node *node = map_find(&crowd->members, str_make(key, KEY_BYTES));
+    struct map_node *node = map_find(&crowd->members, str_make(key, ADDR_CLIENT_KEY_BYTES));
 
     return node ? CONTAINER_OF(node, struct member, node) : NULL;
 }
 
-static struct member *find_or_add(struct crowd *crowd, const char key[KEY_BYTES])
+static struct member *find_or_add(struct crowd *crowd, const char key[ADDR_CLIENT_KEY_BYTES])
 {
     struct member *member = find(crowd, key);
 
@@ -80,8 +67,8 @@ static struct member *find_or_add(struct crowd *crowd, const char key[KEY_BYTES]
     }
     member = mem_zalloc(sizeof(*member));
     if (member) {
-        memcpy(member->key, key, KEY_BYTES);
-        member->node.key = str_make(member->key, KEY_BYTES);
+        memcpy(member->key, key, ADDR_CLIENT_KEY_BYTES);
+        member->node.key = str_make(member->key, ADDR_CLIENT_KEY_BYTES);
         map_add(&crowd->members, &member->node);
     }
     return member;
@@ -89,11 +76,11 @@ static struct member *find_or_add(struct crowd *crowd, const char key[KEY_BYTES]
 
 bool crowd_enter(struct crowd *crowd, const struct addr *client)
 {
-    char key[KEY_BYTES];
+    char key[ADDR_CLIENT_KEY_BYTES];
     struct member *member;
     bool within = true; /* without memory to count, nobody is refused */
 
-    make_key(client, key);
+    addr_client_key(client, key);
     (void)pthread_mutex_lock(&crowd->lock);
     member = find_or_add(crowd, key);
     if (member) {
@@ -106,10 +93,10 @@ bool crowd_enter(struct crowd *crowd, const struct addr *client)
 
 void crowd_leave(struct crowd *crowd, const struct addr *client)
 {
-    char key[KEY_BYTES];
+    char key[ADDR_CLIENT_KEY_BYTES];
     struct member *member;
 
-    make_key(client, key);
+    addr_client_key(client, key);
     (void)pthread_mutex_lock(&crowd->lock);
     member = find(crowd, key);
     if (member && --member->count == 0) {

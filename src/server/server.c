@@ -20,6 +20,7 @@
 #include "log/log.h"
 #include "log/record.h"
 #include "log/writer.h"
+#include "policy/auth.h"
 #include "policy/snapshot.h"
 #include "server/crowd.h"
 #include "server/limits.h"
@@ -296,6 +297,20 @@ static void announce(const struct server *s, const struct conf_messages *warning
     }
 }
 
+/* Threads that check passwords get half the processors at most. */
+static int start_auth(struct server *s)
+{
+    const struct conf *conf = s->snapshot->conf;
+    const struct auth_options options = {
+        .cache_ms = conf->auth.cache_ms,
+        .failures = conf->auth.failures.count,
+        .failures_ms = conf->auth.failures.per_ms,
+        .threads = MAX(limits_cpus() / 2, 1),
+    };
+
+    return s->snapshot->users ? auth_new(&options, s->snapshot->users, &s->shop.auth) : 0;
+}
+
 static int build_workers(struct server *s)
 {
     s->shop.workers = mem_zalloc_or_die(s->shop.worker_count * sizeof(struct worker *));
@@ -356,6 +371,9 @@ static int start(struct server *s, const struct conf_messages *warnings)
         crowd_new(conf->server.max_connections_per_client, &s->shop.crowd) != 0) {
         return fail("out of memory");
     }
+    if (start_auth(s) != 0) {
+        return fail("cannot set up the check of passwords");
+    }
     if (build_workers(s) != 0) {
         return -1;
     }
@@ -376,9 +394,13 @@ static void join_workers(struct server *s)
 static void take_apart(struct server *s)
 {
     join_workers(s);
+    if (s->shop.auth) {
+        auth_stop(s->shop.auth);
+    }
     for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
         worker_free(s->shop.workers[i]);
     }
+    auth_free(s->shop.auth);
     mem_free((void *)s->shop.workers);
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
@@ -394,17 +416,11 @@ static void take_apart(struct server *s)
     mem_free(s);
 }
 
-int server_run(struct conf *conf, const struct conf_messages *warnings)
+int server_run(struct snapshot *snapshot, const struct conf_messages *warnings)
 {
     struct server *s = mem_zalloc_or_die(sizeof(*s));
 
-    s->snapshot = snapshot_new(conf, 1);
-    if (!s->snapshot) {
-        conf_free(conf);
-        mem_free(s);
-        (void)fail("out of memory");
-        return 1;
-    }
+    s->snapshot = snapshot;
     s->signal_fd = -1;
     if (start(s, warnings) != 0) {
         poke_all(s, WORKER_DRAIN | WORKER_CUT);

@@ -8,9 +8,9 @@
 
 #include "base/attr.h"
 
-struct conf;
 struct conf_messages;
+struct snapshot;
 
-/* Serves until TERM or INT. conf is taken; warnings are logged. Returns the exit code: 0, or 1 with
+/* Serves until TERM or INT. snapshot is taken; warnings are logged. Returns the exit code: 0, or 1 with
  * a message (on stderr before the log is up). */
-int server_run(struct conf *conf, const struct conf_messages *warnings);
+int server_run(struct snapshot *snapshot, const struct conf_messages *warnings);

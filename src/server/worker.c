@@ -14,6 +14,8 @@
 #include "io/stream.h"
 #include "io/stream_tcp.h"
 #include "log/log.h"
+#include "policy/auth.h"
+#include "policy/machine.h"
 #include "policy/snapshot.h"
 #include "proxy/client_h1.h"
 #include "proxy/proxy.h"
@@ -31,6 +33,8 @@ struct worker {
     atomic_bool started;
     struct io io;
     struct resolver *resolver; /* owned */
+    struct machine *machine;   /* owned */
+    struct auth_desk *auth;    /* owned; NULL: no users file */
     struct proxy proxy;
     struct listener **listeners; /* owned */
     size_t listener_count;
@@ -368,6 +372,8 @@ static int build_proxy(struct worker *w)
         .via_name = w->shop->via_name,
         .own_addresses = w->shop->sockets->own,
         .own_address_count = w->shop->sockets->own_count,
+        .auth = w->auth,
+        .machine = w->machine,
         .worker = (unsigned)w->index,
         .client_gone = on_client_gone,
         .arg = w,
@@ -432,6 +438,12 @@ static int build(struct worker *w)
         r = build_resolver(w, w->shop->snapshot->conf);
     }
     if (r == 0) {
+        r = machine_new(w->io.loop, &w->machine);
+    }
+    if (r == 0 && w->shop->auth) {
+        r = auth_desk_new(w->shop->auth, w->io.loop, &w->auth);
+    }
+    if (r == 0) {
         r = build_proxy(w);
     }
     if (r == 0) {
@@ -475,6 +487,8 @@ void worker_free(struct worker *worker)
         upstream_pool_deinit(&worker->proxy.pool);
     }
     resolver_free(worker->resolver);
+    machine_free(worker->machine);
+    auth_desk_free(worker->auth);
     if (worker->proxy.access.writer) {
         access_log_deinit(&worker->proxy.access);
     }

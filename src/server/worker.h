@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "io/io.h"
 
+struct auth;
 struct crowd;
 struct log_writer;
 struct snapshot;
@@ -26,6 +27,7 @@ struct worker;
 /* What all workers share. */
 struct workshop {
     struct snapshot *snapshot; /* borrowed */
+    struct auth *auth;         /* borrowed; NULL: no users file */
     struct log_writer *writer; /* borrowed */
     struct sockets *sockets;   /* borrowed */
     struct crowd *crowd;       /* borrowed; NULL: no limit per client */

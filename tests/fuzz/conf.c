@@ -280,8 +280,9 @@ static struct fuzz_bytes without_comments(struct str text)
 static struct fuzz_bytes dump(const struct conf *conf)
 {
     struct fuzz_bytes text = {0};
+    const struct conf_dump_options options = {.show_secrets = true, .put = put, .arg = &text};
 
-    conf_dump(conf, true, put, &text);
+    conf_dump(conf, &options);
     return text;
 }
 

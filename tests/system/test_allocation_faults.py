@@ -17,6 +17,7 @@ from faults import faults  # pylint: disable=unused-import
 from wire import request_bytes, wait_until
 
 OUT_OF_MEMORY = "error:no-memory"
+BCRYPT_SECRET = "$2y$04$Bnys2ozyscDjHYw.yV4FA.8NAi0FdPMw70nHhjD1bp2eWHc8WJnZy"
 
 
 # --- What is done, with every allocation failing in its turn ------------------
@@ -252,7 +253,29 @@ class Dns(Plain):
         return f"http://{name}:{self.origin.port}/{number}"
 
 
-SCENARIOS = [Plain, Upload, Blocked, Pipelined, Refused, Tunnel, Upgrade, Dns]
+class Login(Plain):
+    """A password is checked for each request, on a thread of its own."""
+
+    def __init__(self, lab):
+        super().__init__(lab)
+        users = lab.directory / "users"
+        users.write_text(f"alice:{BCRYPT_SECRET}\n")
+        self.options = (
+            f"auth.users={users}",
+            "auth.cache=0",
+            "access.staff=allow from loopback user * to any",
+        )
+
+    def run(self, proxy, number):
+        client = self.lab.client(proxy)
+        response = client.get(
+            self.target(number), [("Proxy-Authorization", "Basic YWxpY2U6c2VjcmV0")], may_be_cut=True
+        )
+        client.close()
+        return response
+
+
+SCENARIOS = [Plain, Upload, Blocked, Pipelined, Refused, Tunnel, Upgrade, Dns, Login]
 
 
 # --- The rounds ---------------------------------------------------------------

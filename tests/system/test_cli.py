@@ -52,7 +52,7 @@ def test_version_names_the_libraries(option):
     result = run(option)
     assert result.returncode == 0
     assert re.match(r"viaduct \d+\.\d+\.\d+\n", result.stdout)
-    for library in ["libevent", "llhttp", "c-ares", "inih"]:
+    for library in ["libevent", "llhttp", "c-ares", "inih", "libxcrypt"]:
         assert library in result.stdout
 
 

@@ -82,7 +82,7 @@ def keys(tmp_path_factory):
     for line in viaduct("config", "-c", str(empty)).stdout.splitlines():
         if line.startswith("["):
             name = line.strip("[]").replace("listen local", "listen NAME")
-        elif line and not line.startswith("#"):
+        elif line and not line.startswith("#") and name != "access":
             key, _, rest = line.partition(" =")
             value, _, origin = rest.strip().rpartition("; built-in")
             full = f"{name}.{key}"
@@ -146,7 +146,7 @@ def test_the_page_has_the_options_commands_and_exit_codes_of_the_help():
     }
     assert options == set(re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", text))
     commands = [tag.removeprefix("Cm ") for tag, _ in items(section(DAEMON, "COMMANDS"))]
-    assert commands == re.findall(r"^  viaduct \[?(serve|check|config)\b", text, re.M)
+    assert commands == re.findall(r"^  viaduct \[?(serve|check|config|explain)\b", text, re.M)
     codes = [tag for tag, _ in items(section(DAEMON, "EXIT STATUS"))]
     assert codes == re.findall(r"(?<![\w/])(\d+) ", text.partition("Exit status:")[2])
 
@@ -325,13 +325,14 @@ def test_the_page_has_every_end_with_its_status():
     rows = {}
     for row in re.findall(r"\[REPLY_\w+\] = \{(.*?)\n    \}", sources("http/reply_rows.c"), re.S):
         status = re.search(r"\.status = (\d+)", row).group(1)
-        rows[re.search(r'\.end = "(.*?)"', row).group(1)] = status
+        rows.setdefault(re.search(r'\.end = "(.*?)"', row).group(1), set()).add(status)
+    rows = {end: ", ".join(sorted(statuses)) for end, statuses in rows.items()}
     rows["complete"] = None
     for end in re.findall(r'"((?:error|timeout):[a-z_-]+)"', sources("proxy/*.c")):
         rows.setdefault(end, None)
     described = {}
     for tag, _ in items(section(LOG, "Values of end")):
-        match = re.fullmatch(r"Li ([\w:-]+)(?: Pq (\d+))?", tag)
+        match = re.fullmatch(r"Li ([\w:-]+)(?: Pq (\d+(?:, \d+)*))?", tag)
         described[match.group(1)] = match.group(2)
     plain = {"client-closed", "upstream-closed", "truncated", "shutdown"}
     assert described == rows | {end: None for end in plain}

@@ -210,10 +210,13 @@ Test(addr, public_is_what_the_registries_say)
         {"::ffff:8.8.8.8", true},
         {"::ffff:10.0.0.1", false},
         {"64:ff9b::8.8.8.8", true},
-        {"64:ff9b::10.0.0.1", false},
+        {"64:ff9b::10.0.0.1", true}, /* for itself: the address inside is judged beside it */
         {"64:ff9b:1::8.8.8.8", false},
         {"64:ff9b:0:0:1::8.8.8.8", false},
+        {"64:ff9a:ffff::8.8.8.8", false},
+        {"64:ff9b::1:0:0", false},
         {"100::1", false},
+        {"100:0:0:1::1", false},
         {"1fff:ffff::", false},
         {"2000::1", true},
         {"2001::1", false},
@@ -381,6 +384,49 @@ Test(addr, other_families_are_none)
 
     cr_expect_eq(got.kind, ADDR_NONE);
     cr_expect_eq(addr_to_sockaddr(&got, &sa), 0);
+}
+
+Test(addr, a_network_ends_where_it_should)
+{
+    static const char *const rows[][2] = {
+        {"10.0.0.0/8", "10.255.255.255"},
+        {"10.0.0.0/31", "10.0.0.1"},
+        {"10.0.0.1/32", "10.0.0.1"},
+        {"0.0.0.0/0", "255.255.255.255"},
+        {"10.128.0.0/9", "10.255.255.255"},
+        {"2001:db8::/33", "2001:db8:7fff:ffff:ffff:ffff:ffff:ffff"},
+        {"2001:db8::1/128", "2001:db8::1"},
+        {"fe80::/10", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct addr last = ip(rows[i][1]);
+        struct addr_net net;
+        bool host_bits;
+
+        cr_assert(addr_parse_net(str_of(rows[i][0]), &net, &host_bits));
+        net.addr = addr_net_last(&net);
+        cr_expect(addr_eq(&net.addr, &last), "%s: %s", rows[i][0], shown(&net.addr, false));
+    }
+}
+
+Test(addr, only_a_mapped_address_is_unwrapped)
+{
+    static const char *const rows[][2] = {
+        {"::ffff:10.0.0.1", "10.0.0.1"},
+        {"64:ff9b::10.0.0.1", "64:ff9b::a00:1"},
+        {"10.0.0.1", "10.0.0.1"},
+        {"::fffe:10.0.0.1", "::fffe:a00:1"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct addr addr = ip(rows[i][0]);
+
+        addr.port = 80;
+        addr = addr_unmapped(&addr);
+        cr_expect_str_eq(shown(&addr, false), rows[i][1]);
+        cr_expect_eq(addr.port, 80);
+    }
 }
 
 Test(addr, equality_tells_families_and_ports_apart)

@@ -55,6 +55,21 @@ Test(host, reads_literals_in_every_form)
         {"127.0.0.1.", "127.0.0.1"},
         {"1.2.772", "1.2.3.4"},
         {"4294967295", "255.255.255.255"},
+        {"0x7f000001", "127.0.0.1"},
+        {"0x7F.0x0.0x0.0x1", "127.0.0.1"},
+        {"017700000001", "127.0.0.1"},
+        {"00000177.1", "127.0.0.1"},
+        {"127.0.1", "127.0.0.1"},
+        {"127.65535", "127.0.255.255"},
+        {"1.16777215", "1.255.255.255"},
+        {"127.0.0.0x1.", "127.0.0.1"},
+        {"0xa9fea9fe", "169.254.169.254"},
+        {"0.", "0.0.0.0"},
+        {"00", "0.0.0.0"},
+        {"[::]", "[::]"},
+        {"[::ffff:7f00:1]", "[::ffff:127.0.0.1]"},
+        {"[64:FF9B::127.0.0.1]", "[64:ff9b::7f00:1]"},
+        {"[0:0:0:0:0:0:0:1]", "[::1]"},
         {"[::1]", "[::1]"},
         {"[2001:DB8::1]", "[2001:db8::1]"},
         {"[::ffff:127.0.0.1]", "[::ffff:127.0.0.1]"},
@@ -93,6 +108,34 @@ Test(host, refuses_with_the_reason)
          "cher.example",
          HOST_BAD_CHAR},
         {"\xef\xbc\x91.1.1.1", HOST_BAD_CHAR}, /* a full-width digit */
+        {"127\xe3\x80\x82"
+         "0.0.1",
+         HOST_BAD_CHAR}, /* an ideographic full stop */
+        {"127\xef\xbc\x8e"
+         "0.0.1",
+         HOST_BAD_CHAR},                       /* a full-width full stop */
+        {"\xe2\x91\xa0.1.1.1", HOST_BAD_CHAR}, /* a circled digit */
+        {"user@127.0.0.1", HOST_BAD_CHAR},
+        {"127.0.0.1%00", HOST_BAD_CHAR},
+        {"127.0.0.1#", HOST_BAD_CHAR},
+        {"127.0.0.1\t", HOST_BAD_CHAR},
+        {"127.0.0.1..", HOST_BAD_LABEL},
+        {"127..1", HOST_BAD_LABEL},
+        {"127.0.0.256", HOST_BAD_LITERAL},
+        {"127.0.65536", HOST_BAD_LITERAL},
+        {"127.16777216", HOST_BAD_LITERAL},
+        {"127.0.0.08", HOST_BAD_LITERAL},
+        {"0x100000000", HOST_BAD_LITERAL},
+        {"127.0.0.0x", HOST_BAD_LITERAL},
+        {"1e3", 0}, /* a name */
+        {"[::1%lo]", HOST_BAD_LITERAL},
+        {"[::ffff:127.0.0.01]", HOST_BAD_LITERAL},
+        {"[::ffff:0x7f.0.0.1]", HOST_BAD_LITERAL},
+        {"[1::2::3]", HOST_BAD_LITERAL},
+        {"[:::1]", HOST_BAD_LITERAL},
+        {"[127.0.0.1]", HOST_BAD_LITERAL},
+        {"[localhost]", HOST_BAD_LITERAL},
+        {"[ ::1]", HOST_BAD_LITERAL},
         {"1.2.3.256", HOST_BAD_LITERAL},
         {"1.2.3.4.5", HOST_BAD_LITERAL},
         {"256", 0},
@@ -217,6 +260,12 @@ static void expect_agreement(const char *text)
     struct host host;
     int family = libc_reads(text, bytes);
     int r = host_parse_bare(str_of(text), &host);
+    unsigned char strict[16] = {0};
+
+    if (inet_pton(AF_INET, text, strict) == 1 || inet_pton(AF_INET6, text, strict) == 1) {
+        cr_expect(r == 0 && host.is_literal, "an address to inet_pton: %s", text);
+        cr_expect_eq(memcmp(strict, host.addr.bytes, sizeof(strict)), 0, "%s", text);
+    }
 
     if (r == 0 && host.is_literal) {
         cr_expect_eq(family, host.addr.kind == ADDR_IP4 ? 4 : 6, "%s", text);
@@ -232,10 +281,11 @@ static void expect_agreement(const char *text)
  * off and libc does not know. */
 Test(host, agrees_with_libc_on_what_is_an_address)
 {
-    static const char *const pieces[] = {"0",  "1",  "127", "255",        "256",        "0x7f",
-                                         "0X", "0x", "08",  "017",        "00",         ".",
-                                         ".",  ".",  ":",   "::",         "f",          "-",
-                                         "a",  "g",  "_",   "4294967295", "4294967296", "65536"};
+    static const char *const pieces[] = {
+        "0",          "1",          "127",   "255",     "256", "0x7f",        "0X",
+        "0x",         "08",         "017",   "00",      ".",   ".",           ".",
+        ":",          "::",         "f",     "-",       "a",   "g",           "_",
+        "4294967295", "4294967296", "65536", "::ffff:", "%",   "00000000177", "16777215"};
 
     srand(1);
     for (int round = 0; round < 20000; round++) {

@@ -76,8 +76,9 @@ Test(args, lets_help_and_version_win_over_what_follows)
 Test(args, refuses_wrong_usage_with_a_line)
 {
     cr_assert_eq(PARSE("frobnicate"), ARGS_WRONG);
-    cr_assert_str_eq(error, "unknown command 'frobnicate' (there are serve, check and config; "
-                            "a file is named with -c FILE)");
+    cr_assert_str_eq(error,
+                     "unknown command 'frobnicate' (there are serve, check, config and explain; "
+                     "a file is named with -c FILE)");
     cr_assert_eq(PARSE("explain"), ARGS_WRONG);
     cr_assert_eq(PARSE("check", "config"), ARGS_WRONG);
     cr_assert_eq(PARSE("-x"), ARGS_WRONG);
@@ -89,4 +90,50 @@ Test(args, refuses_wrong_usage_with_a_line)
     cr_assert_eq(PARSE("-o"), ARGS_WRONG);
     cr_assert_eq(PARSE("-c", "a", "-c", "b"), ARGS_WRONG);
     cr_assert_eq(PARSE("check", "--show-secrets"), ARGS_WRONG);
+}
+
+Test(args, explain_takes_its_options_wherever_they_stand)
+{
+    cr_assert_eq(PARSE("--client", "10.0.0.1", "explain", "--user=anna", "http://a.example/",
+                       "--method", "PUT", "--listener=lan", "--time", "2026-01-02 03:04",
+                       "--resolve=192.0.2.1,192.0.2.2", "--json", "-c", "x.ini"),
+                 0);
+    cr_expect_eq(args.command, ARGS_EXPLAIN);
+    cr_expect_str_eq(args.explain.target, "http://a.example/");
+    cr_expect_str_eq(args.explain.client, "10.0.0.1");
+    cr_expect_str_eq(args.explain.user, "anna");
+    cr_expect_str_eq(args.explain.method, "PUT");
+    cr_expect_str_eq(args.explain.listener, "lan");
+    cr_expect_str_eq(args.explain.time, "2026-01-02 03:04");
+    cr_expect_str_eq(args.explain.resolve, "192.0.2.1,192.0.2.2");
+    cr_expect(args.explain.json);
+    cr_expect_str_eq(args.conf_path, "x.ini");
+    args_deinit(&args);
+}
+
+Test(args, explain_wants_one_target)
+{
+    cr_expect_eq(PARSE("explain"), ARGS_WRONG);
+    cr_expect_eq(PARSE("explain", "a:1", "b:2"), ARGS_WRONG);
+    cr_expect_eq(PARSE("a:1", "explain"), ARGS_WRONG);
+}
+
+Test(args, options_of_explain_belong_to_it_and_stand_once)
+{
+    cr_expect_eq(PARSE("check", "--json"), ARGS_WRONG);
+    cr_expect_str_eq(error, "--json belongs to the command explain");
+    cr_expect_eq(PARSE("--client=10.0.0.1"), ARGS_WRONG);
+    cr_expect_str_eq(error, "--client belongs to the command explain");
+    cr_expect_eq(PARSE("explain", "a:1", "--user=a", "--user", "b"), ARGS_WRONG);
+    cr_expect_str_eq(error, "--user stands twice");
+    cr_expect_eq(PARSE("explain", "a:1", "--user"), ARGS_WRONG);
+    cr_expect_str_eq(error, "--user wants a user's name");
+    cr_expect_eq(PARSE("explain", "a:1", "--usera"), ARGS_WRONG);
+    cr_expect_eq(PARSE("explain", "a:1", "--show-secrets"), ARGS_WRONG);
+}
+
+Test(args, no_running_daemon_can_be_asked_yet)
+{
+    cr_expect_eq(PARSE("explain", "-s", "/run/viaduct/admin.sock", "a:1"), ARGS_WRONG);
+    cr_expect_eq(PARSE("explain", "-s/run/viaduct/admin.sock", "a:1"), ARGS_WRONG);
 }

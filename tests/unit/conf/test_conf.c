@@ -101,8 +101,9 @@ static const char *dumped(void)
 {
     static char buf[65536];
     struct text out = TEXT_OVER(buf);
+    const struct conf_dump_options options = {.put = put_dump, .arg = &out};
 
-    conf_dump(conf, false, put_dump, &out);
+    conf_dump(conf, &options);
     cr_assert(!out.full);
     return text_cstr(&out);
 }
@@ -202,10 +203,140 @@ Test(conf, adds_up_a_section_that_stands_in_several_places)
 
 Test(conf, reports_unknown_sections_once_and_suggests)
 {
-    EXPECT_WRONG("[serve]\nworkers=1\nuser=x\n[cache]\n[access]\na = allow\n",
+    EXPECT_WRONG("[serve]\nworkers=1\nuser=x\n[cache]\n[acces]\na = allow\n",
                  "v.ini:1: [serve]: unknown section; did you mean [server]?\n"
                  "v.ini:4: [cache]: unknown section\n"
-                 "v.ini:5: [access]: unknown section\n");
+                 "v.ini:5: [acces]: unknown section; did you mean [access]?\n");
+}
+
+Test(conf, tells_what_a_later_version_will_have)
+{
+    EXPECT_WRONG("[route]\na = direct\n[limit]\n[parent hq]\nurl = x\n[admin]\n[limits]\n",
+                 "v.ini:1: [route]: not supported by this version\n"
+                 "v.ini:3: [limit]: not supported by this version\n"
+                 "v.ini:4: [parent]: not supported by this version\n"
+                 "v.ini:6: [admin]: not supported by this version\n");
+    cr_assert_eq(LOAD_WITH("", "route.a=direct"), 1);
+    EXPECT_SAID("-o 1: [route]: not supported by this version\n");
+}
+
+/* The rules as they will be walked: table.name = text, file:line. */
+static const char *rules(void)
+{
+    static char buf[4096];
+    struct text out = TEXT_OVER(buf);
+
+    for (size_t i = 0; i < conf->rule_count; i++) {
+        const struct conf_rule *rule = &conf->rules[i];
+
+        text_printf(&out, "%s.%s = %s, ", rule->table, rule->name, rule->text);
+        conf_origin_put(&out, rule->origin);
+        text_char(&out, '\n');
+    }
+    return text_cstr(&out);
+}
+
+Test(conf, has_a_rule_for_this_machine_without_a_section)
+{
+    EXPECT_RIGHT("", "");
+    cr_assert_str_eq(rules(), "access.local = allow from loopback,unix to any, built-in\n");
+    EXPECT_RIGHT("[access]\n", "");
+    cr_assert_str_eq(rules(), "");
+}
+
+Test(conf, keeps_rules_in_their_order_across_sections_and_files)
+{
+    cr_assert_eq(mkdir("sub", 0700), 0);
+    write_file("sub/a.ini", "[access]\nfirst = deny hosts a.txt ; why\n");
+    EXPECT_RIGHT("include = sub/a.ini\n[access]\nb =\tallow  to any\n[log]\n[access]\n"
+                 "B = allow ; other\n",
+                 "");
+    cr_assert_str_eq(rules(), "access.first = deny hosts a.txt, sub/a.ini:2\n"
+                              "access.b = allow  to any, v.ini:3\naccess.B = allow, v.ini:6\n");
+    cr_assert(strstr(conf->rules[0].dir, dir) && str_ends(str_of(conf->rules[0].dir), STR("/sub")));
+    cr_assert(str_ends(str_of(conf->rules[1].dir), str_of(dir)));
+}
+
+Test(conf, reports_a_rule_name_that_stands_twice_with_both_places)
+{
+    EXPECT_WRONG("[access]\na = allow\na = deny\n[access]\na = deny\n",
+                 "v.ini:3: access.a: there is a rule of this name already, at v.ini:2\n"
+                 "v.ini:5: access.a: there is a rule of this name already, at v.ini:2\n");
+    EXPECT_WRONG("[access]\ninclude = x.ini\n",
+                 "v.ini:2: include stands at the top, before the first [section]\n");
+}
+
+Test(conf, lets_an_option_replace_a_rule_or_add_one_at_the_end)
+{
+    cr_assert_eq(LOAD_WITH("[access]\na = allow\nb = deny\n", "access.c=allow to any",
+                           "access.a = deny from 10.0.0.1 ", "access.c=deny"),
+                 0, "%s", said());
+    cr_assert_str_eq(rules(), "access.a = deny from 10.0.0.1, -o 2\naccess.b = deny, v.ini:3\n"
+                              "access.c = deny, -o 3\n");
+    cr_assert_eq(LOAD_WITH("", "access.only=allow"), 0);
+    cr_assert_str_eq(rules(), "access.only = allow, -o 1\n");
+    cr_assert_eq(LOAD_WITH("", "access.a b=deny", "access.=deny", "access.a=deny\x01"), 1);
+    EXPECT_SAID("-o 1: access: the name has too many words\n"
+                "-o 2: access: a name is missing\n"
+                "-o 3: the value could not stand in a file: a control character or ' ;'\n");
+}
+
+Test(conf, bounds_the_length_of_a_rule)
+{
+    size_t len = (1U << 20) + 64;
+    char *text = malloc(len);
+
+    cr_assert_not_null(text);
+    memset(text, 'a', len);
+    memcpy(text, "[access]\nx = deny host ", 23);
+    memcpy(text + len - 14, "\ny = deny port", 14);
+    text[len - 1] = '\0';
+    EXPECT_WRONG(text, "v.ini:2: the line is longer than 64K\n");
+    memcpy(text, "access.x=deny host     ", 23);
+    text[(64U << 10) + 10] = '\0';
+    cr_assert_eq(LOAD_WITH("", text), 1);
+    EXPECT_SAID("-o 1: the value is longer than 64K\n");
+    free(text);
+}
+
+Test(conf, takes_many_rules)
+{
+    char *text = malloc(1U << 20);
+    struct text ini = text_over(text, 1U << 20);
+
+    cr_assert_not_null(text);
+    text_puts(&ini, "[access]\n");
+    for (unsigned i = 0; i < 20000; i++) {
+        text_printf(&ini, "r%u = deny port %u\n", i, i + 1);
+    }
+    cr_assert(!ini.full);
+    EXPECT_RIGHT(text_cstr(&ini), "");
+    cr_assert_eq(conf->rule_count, 20000);
+    cr_assert_str_eq(conf->rules[19999].name, "r19999");
+    cr_assert_eq(conf->rules[19999].origin.line, 20001);
+    free(text);
+}
+
+Test(conf, reads_what_is_said_of_credentials)
+{
+    EXPECT_RIGHT("", "");
+    cr_assert_null(conf->auth.users_path);
+    cr_assert_str_eq(conf->auth.realm, "viaduct");
+    cr_assert_eq(conf->auth.cache_ms, 300000);
+    cr_assert(conf->auth.failures.count == 10 && conf->auth.failures.per_ms == 60000);
+    EXPECT_RIGHT("[auth]\nusers = u\nrealm = The \"realm\" ~\ncache = 0\nfailures = 3/h\n", "");
+    cr_assert(str_ends(str_of(conf->auth.users_path), STR("/u")));
+    cr_assert_str_eq(conf->auth.realm, "The \"realm\" ~");
+    cr_assert_eq(conf->auth.cache_ms, 0);
+    cr_assert(conf->auth.failures.count == 3 && conf->auth.failures.per_ms == 3600000);
+    EXPECT_WRONG("[auth]\nrealm = \xc3\xa9\nfailures = 10\n",
+                 "v.ini:2: auth.realm = \xc3\xa9: expected printable ASCII, at most 200 bytes\n"
+                 "v.ini:3: auth.failures = 10: expected a number from 1 to 10000000 and /s, /m, /h "
+                 "or /d\n");
+    cr_assert_eq(load("[auth]\nfailures = 0/m\n"), 1);
+    cr_assert_eq(load("[auth]\nfailures = 10/ms\n"), 1);
+    cr_assert_eq(load("[auth]\nfailures = /m\n"), 1);
+    cr_assert_eq(load("[auth]\nfailures = 10/\n"), 1);
 }
 
 Test(conf, reports_sections_with_a_name_too_much_or_too_few)
@@ -633,6 +764,28 @@ Test(conf, dumps_where_each_value_came_from)
                                "address = *:2 ; v.ini:3\nmode = 0660 ; built-in\n"));
     cr_assert(strstr(dumped(), "\nheader = 60s ; -o 1\n"));
     cr_assert(strstr(dumped(), "\nuser = ; built-in; restart to change\n"));
+    cr_assert(strstr(dumped(), "\n[access]\nlocal = allow from loopback,unix to any ; built-in\n"));
+    EXPECT_RIGHT("[access]\n", "");
+    cr_assert(str_ends(str_of(dumped()), STR("\n[access]\n")));
+}
+
+static void put_shouting(const struct conf_rule *rule, void (*put)(void *arg, struct str text),
+                         void *arg)
+{
+    put(arg, str_of(rule->name));
+    put(arg, STR("!"));
+}
+
+Test(conf, dumps_rules_as_the_caller_writes_them)
+{
+    static char buf[65536];
+    struct text out = TEXT_OVER(buf);
+    const struct conf_dump_options options = {
+        .put = put_dump, .put_rule = put_shouting, .arg = &out};
+
+    EXPECT_RIGHT("[access]\na = deny\n", "");
+    conf_dump(conf, &options);
+    cr_assert(str_ends(text_str(&out), STR("\n[access]\na = a! ; v.ini:2\n")));
 }
 
 /* Without the comments, which tell of other places the second time. */
@@ -677,5 +830,8 @@ Test(conf, reads_its_own_dump)
         "[log]\ndestination=a;b.log\naccess=squid\ntunnels=both\nlevel=debug\nbuffer=1M\n"
         "[server]\nuser=root\nworkers=2\nvia=off\nexplain=none\ntcp_keepalive=0\n"
         "max_connections=100\nmax_connections_per_client=7\ngrace=1500ms\n"
-        "[timeouts]\nexchange=1d\ntunnel=90m\n[limits]\nbuffers=100M\nbody_bytes=1025\n");
+        "[timeouts]\nexchange=1d\ntunnel=90m\n[limits]\nbuffers=100M\nbody_bytes=1025\n"
+        "[auth]\nusers=u\nrealm=a \"b\"\ncache=0\nfailures=7/d\n"
+        "[access]\nb = deny  port 80\na = allow from 10.0.0.0/8, loopback\n");
+    expect_dump_reads_back("[access]\n");
 }

@@ -89,6 +89,64 @@ Test(reply, denial_names_its_rule)
               "%.*s", STR_ARG(body));
 }
 
+static void expect_retry_after(const char *want)
+{
+    for (size_t i = 0; i < response.fields.count; i++) {
+        if (str_eq(response.fields.items[i].name, STR("Retry-After"))) {
+            cr_expect(str_eq(response.fields.items[i].value, str_of(want)));
+            return;
+        }
+    }
+    cr_expect_null(want);
+}
+
+Test(reply, asks_for_credentials_by_the_rule_that_wants_them)
+{
+    options.reason = REPLY_CREDENTIALS;
+    options.rule = STR("staff");
+    options.realm = STR("viaduct");
+    make();
+    cr_expect_eq(response.status, 407);
+    cr_expect(str_eq(response.reason, STR("Proxy Authentication Required by rule staff")));
+    expect_field(FIELD_PROXY_AUTHENTICATE, "Basic realm=\"viaduct\", charset=\"UTF-8\"");
+    expect_field(FIELD_PROXY_STATUS, "viaduct; error=http_request_denied; details=\"rule staff\"");
+    expect_retry_after(NULL);
+    options.rule = STR("");
+    make();
+    cr_expect(str_eq(response.reason, STR("Proxy Authentication Required")));
+}
+
+Test(reply, realm_is_quoted)
+{
+    char realm[1000];
+
+    options.reason = REPLY_CREDENTIALS;
+    options.realm = STR("the \"big\" \\ house");
+    make();
+    expect_field(FIELD_PROXY_AUTHENTICATE,
+                 "Basic realm=\"the \\\"big\\\" \\\\ house\", charset=\"UTF-8\"");
+    memset(realm, '"', sizeof(realm));
+    options.realm = str_make(realm, sizeof(realm));
+    make();
+    cr_expect(contains(field_value(&response.fields, FIELD_PROXY_AUTHENTICATE),
+                       "\\\"\", charset=\"UTF-8\""));
+}
+
+Test(reply, tells_when_to_try_again)
+{
+    options.reason = REPLY_AUTH_FAILURES;
+    make();
+    expect_retry_after("5");
+    options.retry_after_s = 47;
+    make();
+    cr_expect_eq(response.status, 429);
+    expect_retry_after("47");
+    expect_field(FIELD_PROXY_AUTHENTICATE, "");
+    options.reason = REPLY_DENIED;
+    make();
+    expect_retry_after(NULL);
+}
+
 Test(reply, rule_of_the_row_shows_unless_hidden)
 {
     options.reason = REPLY_LOOP;

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * Files that are read whole, and how to tell that one has changed since:
+ * another file under the same name (device, inode), another size, other
+ * times.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "base/attr.h"
+
+struct stat;
+
+/* All zero: no file. */
+struct file_stamp {
+    bool exists;
+    dev_t dev;
+    ino_t ino;
+    off_t size_bytes;
+    struct timespec mtime, ctime;
+};
+
+#define FILE_NOT_REGULAR 1 /* a directory, a pipe, a device */
+
+struct file_stamp file_stamp_of(const struct stat *st);
+/* Of what stands at path now; all zero where nothing can be seen. */
+struct file_stamp file_look(const char *path);
+bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b);
+
+/* The whole file: 0 and *ret_text (owned, mem_free, not NUL-terminated; may be NULL when empty)
+ * with the stamp from before it was read. FILE_NOT_REGULAR, -EFBIG beyond max_bytes, -ENOMEM, or
+ * the errno of open(2) or read(2). Never blocks on a pipe. ret_stamp may be NULL. */
+MUST_USE int file_read(const char *path, size_t max_bytes, struct file_stamp *ret_stamp,
+                       char **ret_text, size_t *ret_len);
