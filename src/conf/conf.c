@@ -52,7 +52,7 @@ static struct conf *conf_new(void)
         mem_free(conf);
         return NULL;
     }
-    arena_pool_init(&conf->state->pool, 0, NULL);
+    arena_pool_init(&conf->state->pool, NULL, NULL);
     arena_init(&conf->state->arena, &conf->state->pool);
     return conf;
 }
@@ -68,7 +68,6 @@ void conf_free(struct conf *conf)
     mem_free(conf->listeners);
     mem_free(conf->dns.servers);
     arena_reset(&conf->state->arena);
-    arena_pool_deinit(&conf->state->pool);
     mem_free(conf->state);
     mem_free(conf);
 }

@@ -51,7 +51,7 @@ struct exchange {
     bool client_half_closed; /* it has ended its direction after the request */
 
     struct resolve_query *query;
-    struct allowed allowed[EXCHANGE_MAX_ALLOWED];
+    struct allowed *allowed; /* in the arena, as they were judged; EXCHANGE_MAX_ALLOWED at most */
     size_t allowed_count;
     struct policy_verdict
         verdict; /* of the request, then of the address in use or the first denied one */
@@ -64,7 +64,7 @@ struct exchange {
     struct deadline timer;
     enum exchange_timer timer_kind;
     struct deadline whole;
-    struct corpse corpse;
+    struct task grave;
 
     /* For the log. */
     char id[PROXY_ID_MAX];

@@ -163,6 +163,26 @@ static void offer_end(struct exchange *x)
 
 /* ------------------------------------------------------------------ names and judgement */
 
+/* False when there is no room; without the first there is nothing to go on with. */
+static bool keep_allowed(struct exchange *x, const struct addr *addr, struct str rule)
+{
+    struct allowed *allowed;
+
+    if (x->allowed_count == EXCHANGE_MAX_ALLOWED) {
+        return false;
+    }
+    allowed = arena_grow(&x->arena, x->allowed, x->allowed_count, sizeof(*allowed));
+    if (!allowed) {
+        if (x->allowed_count == 0) {
+            exchange_reply(x, REPLY_NO_MEMORY, NULL);
+        }
+        return false;
+    }
+    x->allowed = allowed;
+    x->allowed[x->allowed_count++] = (struct allowed){.addr = *addr, .rule = rule};
+    return true;
+}
+
 static void judge(struct exchange *x, const struct addr *found)
 {
     struct policy_facts facts = {
@@ -187,10 +207,9 @@ static void judge(struct exchange *x, const struct addr *found)
         x->denied_address = true;
         return;
     }
-    if (x->allowed_count == EXCHANGE_MAX_ALLOWED) {
+    if (!keep_allowed(x, &facts.address, verdict.rule)) {
         return;
     }
-    x->allowed[x->allowed_count++] = (struct allowed){.addr = facts.address, .rule = verdict.rule};
     if (x->state == EXCHANGE_RESOLVE) {
         x->verdict = verdict;
         start_way(x);
@@ -203,8 +222,8 @@ static void reply_unresolved(struct exchange *x, enum resolve_status status)
     static const enum reply_reason reasons[] = {
         [RESOLVE_OK] = REPLY_DNS_NODATA,       [RESOLVE_NXDOMAIN] = REPLY_DNS_NXDOMAIN,
         [RESOLVE_NODATA] = REPLY_DNS_NODATA,   [RESOLVE_SERVFAIL] = REPLY_DNS_FAILED,
-        [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT, [RESOLVE_ERROR] = REPLY_DNS_FAILED,
-        [RESOLVE_NO_MEMORY] = REPLY_NO_MEMORY,
+        [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT, [RESOLVE_ERROR] = REPLY_DNS_UNREACHABLE,
+        [RESOLVE_REFUSED] = REPLY_DNS_REFUSED, [RESOLVE_NO_MEMORY] = REPLY_NO_MEMORY,
     };
 
     exchange_reply(x, reasons[status], NULL);
