@@ -38,6 +38,7 @@ struct loop {
     bool stopping;
     size_t queue_count;
     struct deadline_queue queues[LOOP_QUEUES];
+    struct deadline_queue *last[64]; /* found, by a hash of the length; NULL: none yet */
     struct list sorted; /* deadlines that found no queue */
     struct list ready;
     struct list graves;
@@ -186,8 +187,7 @@ static struct deadline_queue *vacant_queue(struct loop *loop)
     return &loop->queues[loop->queue_count++];
 }
 
-/* The list for this length, or NULL when all are busy with other lengths. */
-static struct deadline_queue *queue_for(struct loop *loop, uint64_t length_ms)
+static struct deadline_queue *search_queue(struct loop *loop, uint64_t length_ms)
 {
     struct deadline_queue *vacant;
 
@@ -202,6 +202,17 @@ static struct deadline_queue *queue_for(struct loop *loop, uint64_t length_ms)
         vacant->slack_ms = slack_of(length_ms);
     }
     return vacant;
+}
+
+/* The list for this length, or NULL when all are busy with other lengths. */
+static struct deadline_queue *queue_for(struct loop *loop, uint64_t length_ms)
+{
+    struct deadline_queue **last = &loop->last[length_ms * 0x9e3779b97f4a7c15U >> 58];
+
+    if (!*last || (*last)->length_ms != length_ms) {
+        *last = search_queue(loop, length_ms);
+    }
+    return *last;
 }
 
 static void insert_sorted(struct list *head, struct deadline *deadline)
