@@ -209,6 +209,30 @@ struct addr addr_net_last(const struct addr_net *net)
     return last;
 }
 
+static char *put_octet(char *at, unsigned value)
+{
+    if (value >= 100) {
+        *at++ = (char)('0' + value / 100);
+    }
+    if (value >= 10) {
+        *at++ = (char)('0' + value / 10 % 10);
+    }
+    *at++ = (char)('0' + value % 10);
+    return at;
+}
+
+static void put_ip4(struct text *out, const uint8_t bytes[4])
+{
+    char quad[16];
+    char *at = quad;
+
+    for (int i = 0; i < 4; i++) {
+        at = put_octet(at, bytes[i]);
+        *at++ = '.';
+    }
+    text_put(out, str_make(quad, (size_t)(at - quad) - 1));
+}
+
 void addr_put(struct text *out, const struct addr *addr)
 {
     char ip6[INET6_ADDRSTRLEN];
@@ -218,12 +242,7 @@ void addr_put(struct text *out, const struct addr *addr)
         text_char(out, '-');
         break;
     case ADDR_IP4:
-        for (int i = 0; i < 4; i++) {
-            if (i > 0) {
-                text_char(out, '.');
-            }
-            text_u64(out, addr->bytes[i]);
-        }
+        put_ip4(out, addr->bytes);
         break;
     case ADDR_IP6:
         text_puts(out, inet_ntop(AF_INET6, addr->bytes, ip6, sizeof(ip6)));

@@ -20,14 +20,16 @@ enum addr_kind {
     ADDR_IP4,
     ADDR_IP6,
     ADDR_UNIX, /* a client of a unix socket */
-};
+} SMALL;
 
 struct addr {
     enum addr_kind kind;
     uint16_t port;     /* host order; 0 when it does not apply */
     uint8_t bytes[16]; /* network order; IPv4 in the first four */
-    uint32_t scope;    /* IPv6 zone index, 0 for none */
-    uint32_t uid;      /* ADDR_UNIX only */
+    union {
+        uint32_t scope; /* IPv6 zone index, 0 for none */
+        uint32_t uid;   /* ADDR_UNIX */
+    };
 };
 
 /* A network: the first bits of addr. */

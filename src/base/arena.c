@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/slab.h"
 
 struct arena_chunk {
     struct arena_chunk *next;
@@ -15,9 +16,9 @@ struct arena_chunk {
     alignas(max_align_t) char data[];
 };
 
-void arena_pool_init(struct arena_pool *pool, size_t max_free, struct buf_account *account)
+void arena_pool_init(struct arena_pool *pool, struct slabs *slabs, struct buf_account *account)
 {
-    *pool = (struct arena_pool){.max_free = max_free, .account = account};
+    *pool = (struct arena_pool){.slabs = slabs, .account = account};
 }
 
 static void count(struct arena_pool *pool, int64_t bytes)
@@ -27,35 +28,17 @@ static void count(struct arena_pool *pool, int64_t bytes)
     }
 }
 
-void arena_pool_deinit(struct arena_pool *pool)
-{
-    while (pool->free_list) {
-        struct arena_chunk *chunk = pool->free_list;
-
-        pool->free_list = chunk->next;
-        mem_free(chunk);
-    }
-    pool->free_count = 0;
-}
-
 static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
 {
     size_t cap = ARENA_CHUNK_BYTES - sizeof(struct arena_chunk);
-    struct arena_chunk *chunk = pool->free_list;
+    struct arena_chunk *chunk;
     size_t size;
 
-    if (min_cap <= cap && chunk) {
-        pool->free_list = chunk->next;
-        pool->free_count--;
-        chunk->used = 0;
-        count(pool, (int64_t)chunk->cap);
-        return chunk;
-    }
     cap = mem_may_pool() ? MAX(cap, min_cap) : min_cap;
     if (!mem_add(cap, sizeof(*chunk), &size)) {
         return NULL;
     }
-    chunk = mem_alloc(size);
+    chunk = slab_alloc(pool->slabs, size);
     if (chunk) {
         chunk->used = 0;
         chunk->cap = cap;
@@ -67,14 +50,7 @@ static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
 static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
 {
     count(pool, -(int64_t)chunk->cap);
-    if (chunk->cap != ARENA_CHUNK_BYTES - sizeof(*chunk) || pool->free_count >= pool->max_free ||
-        !mem_may_pool()) {
-        mem_free(chunk);
-        return;
-    }
-    chunk->next = pool->free_list;
-    pool->free_list = chunk;
-    pool->free_count++;
+    slab_free(pool->slabs, chunk);
 }
 
 void arena_init(struct arena *arena, struct arena_pool *pool)
@@ -96,7 +72,7 @@ void arena_reset(struct arena *arena)
 static void *take(struct arena *arena, size_t size, size_t align)
 {
     struct arena_chunk *chunk = arena->chunks;
-    size_t start = chunk ? (chunk->used + align - 1) / align * align : 0;
+    size_t start = chunk ? (chunk->used + align - 1) & ~(align - 1) : 0;
 
     if (!chunk || start > chunk->cap || size > chunk->cap - start) {
         chunk = chunk_get(arena->pool, size);
@@ -120,6 +96,24 @@ void *arena_alloc(struct arena *arena, size_t size)
 char *arena_alloc_bytes(struct arena *arena, size_t size)
 {
     return take(arena, size, 1);
+}
+
+void *arena_grow(struct arena *arena, void *items, size_t count, size_t size)
+{
+    size_t bytes;
+    void *grown;
+
+    if ((count & (count - 1)) != 0) {
+        return items;
+    }
+    if (!mem_mul(MAX(count * 2, 1), size, &bytes)) {
+        return NULL;
+    }
+    grown = arena_alloc(arena, bytes);
+    if (grown && count > 0) {
+        memcpy(grown, items, count * size);
+    }
+    return grown;
 }
 
 struct str arena_copy(struct arena *arena, struct str s)

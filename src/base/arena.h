@@ -3,8 +3,8 @@
 
 /*
  * A bump allocator for what lives exactly as long as one exchange: the
- * fields of its heads, rebuilt heads, copies of names. Chunks come from a
- * pool per worker and go back to it at once when the arena is reset.
+ * fields of its heads, rebuilt heads, copies of names. Its chunks go back to
+ * the worker's slabs at once when it is reset.
  */
 
 #include <stddef.h>
@@ -13,16 +13,16 @@
 #include "base/attr.h"
 #include "base/str.h"
 
-#define ARENA_CHUNK_BYTES 4096
+#define ARENA_CHUNK_BYTES 3072 /* the heads of most exchanges, as they came and as they go out */
 
 struct arena_chunk;
 struct buf_account;
 
-/* Free chunks of one worker; not shared between threads. */
+struct slabs;
+
+/* Where the chunks of one worker come from. */
 struct arena_pool {
-    struct arena_chunk *free_list;
-    size_t free_count;
-    size_t max_free;             /* chunks kept; beyond it they go back to malloc */
+    struct slabs *slabs;         /* borrowed; NULL: each is an allocation of its own */
     struct buf_account *account; /* borrowed; what is in use counts there. NULL: nowhere */
 };
 
@@ -32,9 +32,7 @@ struct arena {
     size_t total_bytes;         /* handed out, for limits */
 };
 
-void arena_pool_init(struct arena_pool *pool, size_t max_free, struct buf_account *account);
-void arena_pool_deinit(struct arena_pool *pool);
-
+void arena_pool_init(struct arena_pool *pool, struct slabs *slabs, struct buf_account *account);
 void arena_init(struct arena *arena, struct arena_pool *pool);
 /* Frees all that was handed out; the arena is usable again. */
 void arena_reset(struct arena *arena);
@@ -43,6 +41,9 @@ void arena_reset(struct arena *arena);
 MUST_USE void *arena_alloc(struct arena *arena, size_t size);
 /* size unaligned bytes. */
 MUST_USE char *arena_alloc_bytes(struct arena *arena, size_t size);
+/* An array of count elements of size bytes in the arena (NULL: of none) with room for one more: the
+ * same, or a copy, since it grows at powers of two; NULL when memory is out. */
+MUST_USE void *arena_grow(struct arena *arena, void *items, size_t count, size_t size);
 /* A copy of s; ptr is NULL when memory is out (also for the empty string it is then not NULL). */
 MUST_USE struct str arena_copy(struct arena *arena, struct str s);
 /* Appends len bytes to *s, which must be empty or the arena's own copy; grows in place while *s is

@@ -6,16 +6,10 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/slab.h"
 
-/* Free blocks that a pool keeps for the next user; more goes back to the system. */
-#define BUF_KEEP_BYTES ((size_t)1 << 20)
-
-struct buf_block {
-    struct buf_block *next;
-};
-
-static const size_t class_bytes[BUF_CLASSES] = {(size_t)4 << 10, (size_t)16 << 10,
-                                                (size_t)64 << 10};
+/* What a buffer is made for; larger ones are made to measure. */
+static const size_t usual_bytes[] = {(size_t)4 << 10, (size_t)16 << 10, (size_t)64 << 10};
 
 /* The sum that may stand unsettled. */
 #define BUF_SETTLE_BYTES ((int64_t)64 << 10)
@@ -36,107 +30,84 @@ void buf_account_add(struct buf_account *account, int64_t bytes)
     }
 }
 
-void buf_pool_init(struct buf_pool *pool, struct buf_account *account)
+void buf_pool_init(struct buf_pool *pool, struct slabs *slabs, struct buf_account *account)
 {
-    *pool = (struct buf_pool){.account = account};
+    *pool = (struct buf_pool){.slabs = slabs, .account = account};
 }
 
-void buf_pool_deinit(struct buf_pool *pool)
+static size_t cap_for(size_t size)
 {
-    for (size_t i = 0; i < BUF_CLASSES; i++) {
-        while (pool->free_lists[i]) {
-            struct buf_block *block = pool->free_lists[i];
-
-            pool->free_lists[i] = block->next;
-            mem_free(block);
+    for (size_t i = 0; i < ARRAY_LEN(usual_bytes); i++) {
+        if (size <= usual_bytes[i]) {
+            return usual_bytes[i];
         }
     }
-    pool->free_bytes = 0;
+    return size;
 }
 
-/* The smallest class that holds size bytes, or BUF_CLASSES. */
-static size_t class_of(size_t size)
+static struct buf_block *block_new(struct buf_pool *pool, size_t size)
 {
-    size_t i = 0;
-
-    while (i < BUF_CLASSES && class_bytes[i] < size) {
-        i++;
-    }
-    return i;
-}
-
-static int block_get(struct buf_pool *pool, size_t size, char **ret_data, size_t *ret_cap)
-{
-    size_t i = class_of(size);
-    size_t cap = i < BUF_CLASSES ? class_bytes[i] : size;
-    char *data;
+    size_t cap = cap_for(size);
+    struct buf_block *block;
 
     if (size > PTRDIFF_MAX) {
-        return -ENOMEM;
+        return NULL;
     }
-    if (i < BUF_CLASSES && pool->free_lists[i]) {
-        data = (char *)pool->free_lists[i];
-        pool->free_lists[i] = pool->free_lists[i]->next;
-        pool->free_bytes -= cap;
-    } else {
-        data = mem_alloc(cap);
-        if (!data) {
-            return -ENOMEM;
-        }
+    block = slab_alloc(pool->slabs, sizeof(*block) + cap);
+    if (block) {
+        block->cap = cap;
+        block->start = 0;
+        block->end = 0;
+        buf_account_add(pool->account, (int64_t)cap);
     }
-    buf_account_add(pool->account, (int64_t)cap);
-    *ret_data = data;
-    *ret_cap = cap;
-    return 0;
+    return block;
 }
 
-static void block_put(struct buf_pool *pool, char *data, size_t cap)
+/* Moves what the block holds to its front. */
+static void compact(struct buf_block *block)
 {
-    size_t i = class_of(cap);
-
-    buf_account_add(pool->account, -(int64_t)cap);
-    if (i < BUF_CLASSES && class_bytes[i] == cap && pool->free_bytes + cap <= BUF_KEEP_BYTES &&
-        mem_may_pool()) {
-        struct buf_block *block = (struct buf_block *)(void *)data;
-
-        block->next = pool->free_lists[i];
-        pool->free_lists[i] = block;
-        pool->free_bytes += cap;
-        return;
-    }
-    mem_free(data);
+    memmove(block->data, block->data + block->start, block->end - block->start);
+    block->end -= block->start;
+    block->start = 0;
 }
 
 int buf_reserve(struct buf *buf, struct buf_pool *pool, size_t size)
 {
-    size_t len = buf_len(buf);
+    struct buf_block *block = buf->block;
+    struct str held = buf_str(buf);
     size_t need;
-    char *data;
-    size_t cap;
-    int r;
 
-    if (size <= buf->cap - buf->end) {
-        return 0;
-    }
-    if (!mem_add(len, size, &need)) {
+    if (!mem_add(held.len, size, &need)) {
         return -ENOMEM;
     }
-    if (need <= buf->cap) {
-        memmove(buf->data, buf->data + buf->start, len);
-        buf->start = 0;
-        buf->end = len;
+    if (block && need <= block->cap) {
+        if (size > block->cap - block->end) {
+            compact(block);
+        }
         return 0;
     }
-    r = block_get(pool, need, &data, &cap);
-    if (r != 0) {
-        return r;
+    block = block_new(pool, need);
+    if (!block) {
+        return -ENOMEM;
     }
-    if (len > 0) {
-        memcpy(data, buf->data + buf->start, len);
+    if (held.len > 0) {
+        memcpy(block->data, held.ptr, held.len);
     }
+    block->end = held.len;
     buf_release(buf, pool);
-    *buf = (struct buf){.data = data, .cap = cap, .end = len};
+    buf->block = block;
     return 0;
+}
+
+char *buf_room(const struct buf *buf)
+{
+    return buf->block->data + buf->block->end;
+}
+
+void buf_extend(struct buf *buf, size_t len)
+{
+    ASSERT(len <= buf->block->cap - buf->block->end);
+    buf->block->end += len;
 }
 
 int buf_append(struct buf *buf, struct buf_pool *pool, const void *ptr, size_t len)
@@ -150,24 +121,26 @@ int buf_append(struct buf *buf, struct buf_pool *pool, const void *ptr, size_t l
     if (r != 0) {
         return r;
     }
-    memcpy(buf->data + buf->end, ptr, len);
-    buf->end += len;
+    memcpy(buf_room(buf), ptr, len);
+    buf_extend(buf, len);
     return 0;
 }
 
 void buf_consume(struct buf *buf, struct buf_pool *pool, size_t len)
 {
-    ASSERT(len <= buf_len(buf));
-    buf->start += len;
-    if (buf->start == buf->end) {
+    if (len == buf_len(buf)) {
         buf_release(buf, pool);
+        return;
     }
+    ASSERT(len < buf_len(buf));
+    buf->block->start += len;
 }
 
 void buf_release(struct buf *buf, struct buf_pool *pool)
 {
-    if (buf->data) {
-        block_put(pool, buf->data, buf->cap);
+    if (buf->block) {
+        buf_account_add(pool->account, -(int64_t)buf->block->cap);
+        slab_free(pool->slabs, buf->block);
+        buf->block = NULL;
     }
-    *buf = (struct buf){0};
 }

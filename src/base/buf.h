@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Flat byte buffers, and the pool of a worker they come from. A buffer holds
- * memory only while it holds bytes: consuming the last byte gives the memory
- * back. What is in use in all pools counts against one budget
- * (limits.buffers). The budget refuses nothing here: who would begin
- * something new asks buf_budget_is_spent first, what has begun goes on.
+ * Flat byte buffers. A buffer holds memory only while it holds bytes:
+ * consuming the last byte gives the memory back. What is in use on all workers
+ * counts against one budget (limits.buffers). The budget refuses nothing here:
+ * who would begin something new asks buf_budget_is_spent first, what has begun
+ * goes on.
  */
 
 #include <stdatomic.h>
@@ -16,8 +16,6 @@
 
 #include "base/attr.h"
 #include "base/str.h"
-
-#define BUF_CLASSES 3 /* 4K, 16K, 64K; larger ones are allocated to measure */
 
 /* Shared by all workers. */
 struct buf_budget {
@@ -40,37 +38,42 @@ static inline bool buf_budget_is_spent(const struct buf_budget *budget)
     return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) >= budget->max_bytes;
 }
 
-struct buf_block;
+struct slabs;
 
-/* Not shared between threads. */
+/* Where the buffers of one worker come from. */
 struct buf_pool {
+    struct slabs *slabs;         /* borrowed */
     struct buf_account *account; /* borrowed */
-    struct buf_block *free_lists[BUF_CLASSES];
-    size_t free_bytes;
 };
 
-struct buf {
-    char *data; /* owned by the pool's caller; NULL while empty */
+struct buf_block {
     size_t cap;
     size_t start;
     size_t end;
+    char data[];
 };
 
-void buf_pool_init(struct buf_pool *pool, struct buf_account *account);
-void buf_pool_deinit(struct buf_pool *pool);
+/* A pointer alone: an idle connection has several. */
+struct buf {
+    struct buf_block *block; /* owned; NULL while empty */
+};
 
 static inline size_t buf_len(const struct buf *buf)
 {
-    return buf->end - buf->start;
+    return buf->block ? buf->block->end - buf->block->start : 0;
 }
 
 static inline struct str buf_str(const struct buf *buf)
 {
-    return (struct str){buf->data ? buf->data + buf->start : NULL, buf_len(buf)};
+    return str_make(buf->block ? buf->block->data + buf->block->start : NULL, buf_len(buf));
 }
 
+void buf_pool_init(struct buf_pool *pool, struct slabs *slabs, struct buf_account *account);
 /* Room for at least size more bytes behind the last. 0 or -ENOMEM. */
 MUST_USE int buf_reserve(struct buf *buf, struct buf_pool *pool, size_t size);
+/* Where they go, after a buf_reserve of at least one; and len of them have been filled there. */
+char *buf_room(const struct buf *buf);
+void buf_extend(struct buf *buf, size_t len);
 /* Appends; errors as buf_reserve, then nothing was appended. */
 MUST_USE int buf_append(struct buf *buf, struct buf_pool *pool, const void *ptr, size_t len);
 /* Drops len bytes (at most buf_len) from the front. */

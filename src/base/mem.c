@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef MEM_FAULTS
 
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /* The file named by VIADUCT_FAULTS, shared with the test, which writes first_failing and
@@ -171,6 +171,69 @@ void mem_free(void *ptr)
     }
     free(ptr);
 }
+
+#ifdef MEM_FAULTS
+
+/* Of the sanitizer's, which watches its edges. */
+void *mem_map(size_t size, size_t align)
+{
+    void *ptr =
+        is_refused() ? NULL : counted(aligned_alloc(align, (size + align - 1) / align * align));
+
+    if (ptr) {
+        memset(ptr, 0, size);
+    }
+    return ptr;
+}
+
+void mem_unmap(void *ptr, size_t size)
+{
+    (void)size;
+    mem_free(ptr);
+}
+
+#else
+
+static char *map_pages(size_t size)
+{
+    void *ptr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+static void unmap_pages(char *ptr, size_t size)
+{
+    if (size > 0) {
+        (void)munmap(ptr, size);
+    }
+}
+
+/* The kernel puts one mapping beside the other, so the first look normally finds it aligned. */
+void *mem_map(size_t size, size_t align)
+{
+    char *ptr = map_pages(size);
+    size_t skip;
+
+    if (!ptr || (uintptr_t)ptr % align == 0) {
+        return ptr;
+    }
+    unmap_pages(ptr, size);
+    ptr = map_pages(size + align);
+    if (!ptr) {
+        return NULL;
+    }
+    skip = (align - (uintptr_t)ptr % align) % align;
+    unmap_pages(ptr, skip);
+    unmap_pages(ptr + skip + size, align - skip);
+    return ptr + skip;
+}
+
+void mem_unmap(void *ptr, size_t size)
+{
+    unmap_pages(ptr, size);
+}
+
+#endif
 
 bool mem_add(size_t a, size_t b, size_t *ret)
 {

@@ -37,6 +37,10 @@ MUST_USE char *mem_strdup(const char *text);
 /* For start-up only: ends the program with a message when memory is out. */
 MUST_USE void *mem_zalloc_or_die(size_t size);
 void mem_free(void *ptr);
+/* size zeroed bytes of the kernel's, aligned to align (a power of two, a page at least), owned by
+ * the caller; given back, with the same size, they are the kernel's again. */
+MUST_USE void *mem_map(size_t size, size_t align);
+void mem_unmap(void *ptr, size_t size);
 
 /* Whether memory that is given back may be kept for its next user: not while a test wants to see
  * every allocation. */

@@ -3,31 +3,6 @@
 
 #include <string.h>
 
-struct str str_of(const char *text)
-{
-    return (struct str){text, text ? strlen(text) : 0};
-}
-
-struct str str_make(const char *ptr, size_t len)
-{
-    return (struct str){ptr, len};
-}
-
-bool str_eq(struct str a, struct str b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
-}
-
-char str_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-bool str_ieq(struct str a, struct str b)
-{
-    return a.len == b.len && str_istarts(a, b);
-}
-
 bool str_starts(struct str s, struct str prefix)
 {
     return s.len >= prefix.len && str_eq(str_head(s, prefix.len), prefix);
@@ -39,7 +14,7 @@ bool str_istarts(struct str s, struct str prefix)
         return false;
     }
     for (size_t i = 0; i < prefix.len; i++) {
-        if (str_lower(s.ptr[i]) != str_lower(prefix.ptr[i])) {
+        if (s.ptr[i] != prefix.ptr[i] && str_lower(s.ptr[i]) != str_lower(prefix.ptr[i])) {
             return false;
         }
     }
@@ -65,25 +40,9 @@ size_t str_find(struct str s, char c)
 
 size_t str_rfind(struct str s, char c)
 {
-    for (size_t i = s.len; i > 0; i--) {
-        if (s.ptr[i - 1] == c) {
-            return i - 1;
-        }
-    }
-    return s.len;
-}
+    const char *at = s.len > 0 ? memrchr(s.ptr, c, s.len) : NULL;
 
-struct str str_from(struct str s, size_t start)
-{
-    if (start >= s.len) {
-        return (struct str){s.len > 0 ? s.ptr + s.len : s.ptr, 0};
-    }
-    return (struct str){s.ptr + start, s.len - start};
-}
-
-struct str str_head(struct str s, size_t len)
-{
-    return (struct str){s.ptr, len < s.len ? len : s.len};
+    return at ? (size_t)(at - s.ptr) : s.len;
 }
 
 struct str str_trim(struct str s)
@@ -111,14 +70,7 @@ struct str str_cut(struct str *rest, char sep)
     return str_trim(piece);
 }
 
-void str_lower_copy(char *dst, const char *src, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        dst[i] = str_lower(src[i]);
-    }
-}
-
-static int digit_value(char c, unsigned base)
+static inline int digit_value(char c, unsigned base)
 {
     if (c >= '0' && c <= '9') {
         return c - '0';
@@ -130,7 +82,7 @@ static int digit_value(char c, unsigned base)
     return -1;
 }
 
-static bool parse_number(struct str s, unsigned base, uint64_t max, uint64_t *ret)
+static inline bool parse_number(struct str s, unsigned base, uint64_t max, uint64_t *ret)
 {
     uint64_t value = 0;
 

@@ -7,56 +7,58 @@
 
 #include "base/err.h"
 
-struct text text_over(char *ptr, size_t cap)
+static size_t count_digits(uint64_t value)
 {
-    return (struct text){.ptr = ptr, .cap = cap};
+    size_t count = 1;
+
+    for (; value >= 100; value /= 100) {
+        count += 2;
+    }
+    return count + (value >= 10);
 }
 
-void text_put(struct text *t, struct str s)
+/* Two digits at a time, each in its place. */
+void text_u64(struct text *t, uint64_t value)
 {
-    if (s.len > t->cap - t->len) {
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    size_t len = count_digits(value);
+    char *at;
+
+    if (len > t->cap - t->len) {
         t->full = true;
         return;
     }
-    if (s.len > 0) {
-        memcpy(t->ptr + t->len, s.ptr, s.len);
-        t->len += s.len;
+    t->len += len;
+    at = t->ptr + t->len;
+    for (; value >= 10; value /= 100) {
+        at -= 2;
+        memcpy(at, pairs + 2 * (value % 100), 2);
     }
-}
-
-void text_puts(struct text *t, const char *s)
-{
-    text_put(t, str_of(s));
-}
-
-void text_char(struct text *t, char c)
-{
-    text_put(t, str_make(&c, 1));
-}
-
-void text_u64(struct text *t, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof(digits);
-
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    text_put(t, str_make(digits + at, sizeof(digits) - at));
+    if (len % 2 == 1) {
+        *--at = (char)('0' + value);
+    }
 }
 
 void text_hex(struct text *t, uint64_t value, unsigned min_digits)
 {
-    char digits[16];
-    size_t at = sizeof(digits);
+    size_t len = value > 0 ? (size_t)(67 - __builtin_clzll(value)) / 4 : 1;
+    char *at;
 
-    ASSERT(min_digits <= sizeof(digits));
-    while (value > 0 || sizeof(digits) - at < min_digits || at == sizeof(digits)) {
-        digits[--at] = "0123456789abcdef"[value & 15];
-        value >>= 4;
+    ASSERT(min_digits <= 16);
+    len = MAX(len, min_digits);
+    if (len > t->cap - t->len) {
+        t->full = true;
+        return;
     }
-    text_put(t, str_make(digits + at, sizeof(digits) - at));
+    t->len += len;
+    at = t->ptr + t->len;
+    for (size_t i = 0; i < len; i++, value >>= 4) {
+        *--at = "0123456789abcdef"[value & 15];
+    }
 }
 
 void text_printf(struct text *t, const char *fmt, ...)
@@ -73,11 +75,6 @@ void text_printf(struct text *t, const char *fmt, ...)
         return;
     }
     t->len += (size_t)need;
-}
-
-struct str text_str(const struct text *t)
-{
-    return str_make(t->ptr, t->len);
 }
 
 const char *text_cstr(struct text *t)

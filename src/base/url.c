@@ -56,21 +56,19 @@ int url_parse_host_port(struct str text, struct host *ret_host, uint16_t *ret_po
                         int *ret_host_error)
 {
     size_t len = host_len(text);
-    struct host host;
+    struct host ignored;
     uint16_t port;
-    int r = host_parse(str_head(text, len), &host);
+    int port_error = parse_port(str_from(text, len), &port);
+    int r = host_parse(str_head(text, len), port_error == 0 ? ret_host : &ignored);
 
     if (r != 0) {
         *ret_host_error = r;
         return URL_BAD_HOST;
     }
-    r = parse_port(str_from(text, len), &port);
-    if (r != 0) {
-        return r;
+    if (port_error == 0) {
+        *ret_port = port;
     }
-    *ret_host = host;
-    *ret_port = port;
-    return 0;
+    return port_error;
 }
 
 int url_parse_authority(struct str text, struct host *ret_host, uint16_t *ret_port,
@@ -95,7 +93,7 @@ static size_t authority_len(struct str text)
 {
     size_t len = 0;
 
-    while (len < text.len && !str_has(STR("/?#"), text.ptr[len])) {
+    while (len < text.len && text.ptr[len] != '/' && text.ptr[len] != '?' && text.ptr[len] != '#') {
         len++;
     }
     return len;
@@ -103,28 +101,33 @@ static size_t authority_len(struct str text)
 
 int url_parse(struct str text, struct url *ret, int *ret_host_error)
 {
-    struct url url = {0};
+    struct str userinfo = {0};
+    bool has_userinfo;
+    struct str scheme;
     struct str authority;
     struct str rest;
     size_t at;
     int r;
 
-    if (!url_parse_scheme(text, &url.scheme)) {
+    if (!url_parse_scheme(text, &scheme)) {
         return URL_NO_SCHEME;
     }
-    rest = str_from(text, url.scheme.len + 3);
+    rest = str_from(text, scheme.len + 3);
     authority = str_head(rest, authority_len(rest));
-    url.rest = str_from(rest, authority.len);
+    rest = str_from(rest, authority.len);
     /* No host holds an @, so the last one ends the userinfo whatever that holds. */
     at = str_rfind(authority, '@');
-    if (at < authority.len) {
-        url.has_userinfo = true;
-        url.userinfo = str_head(authority, at);
+    has_userinfo = at < authority.len;
+    if (has_userinfo) {
+        userinfo = str_head(authority, at);
         authority = str_from(authority, at + 1);
     }
-    r = url_parse_host_port(authority, &url.host, &url.port, ret_host_error);
+    r = url_parse_host_port(authority, &ret->host, &ret->port, ret_host_error);
     if (r == 0) {
-        *ret = url;
+        ret->scheme = scheme;
+        ret->has_userinfo = has_userinfo;
+        ret->userinfo = userinfo;
+        ret->rest = rest;
     }
     return r;
 }

@@ -52,7 +52,7 @@ static struct conf *conf_new(void)
         mem_free(conf);
         return NULL;
     }
-    arena_pool_init(&conf->state->pool, 0, NULL);
+    arena_pool_init(&conf->state->pool, NULL, NULL);
     arena_init(&conf->state->arena, &conf->state->pool);
     if (map_init(&conf->state->rule_names) != 0) {
         conf_free(conf);
@@ -74,7 +74,6 @@ void conf_free(struct conf *conf)
     mem_free(conf->rules);
     map_deinit(&conf->state->rule_names);
     arena_reset(&conf->state->arena);
-    arena_pool_deinit(&conf->state->pool);
     mem_free(conf->state);
     mem_free(conf);
 }

@@ -1,80 +1,124 @@
 // SPDX-License-Identifier: MIT
 #include "http/field.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 
-#define FIELD_FIRST_CAP 32
-#define FIELD_NAME_MAX 19 /* Proxy-Authorization */
+#define FIELD_FIRST_CAP 16
 
-static const char *const names[FIELD_ID_COUNT] = {
-    [FIELD_OTHER] = "",
-    [FIELD_ACCEPT] = "Accept",
-    [FIELD_CONNECTION] = "Connection",
-    [FIELD_CONTENT_LENGTH] = "Content-Length",
-    [FIELD_CONTENT_TYPE] = "Content-Type",
-    [FIELD_DATE] = "Date",
-    [FIELD_EXPECT] = "Expect",
-    [FIELD_FORWARDED] = "Forwarded",
-    [FIELD_HOST] = "Host",
-    [FIELD_HTTP2_SETTINGS] = "HTTP2-Settings",
-    [FIELD_KEEP_ALIVE] = "Keep-Alive",
-    [FIELD_MAX_FORWARDS] = "Max-Forwards",
-    [FIELD_PROXY_AUTHENTICATE] = "Proxy-Authenticate",
-    [FIELD_PROXY_AUTHORIZATION] = "Proxy-Authorization",
-    [FIELD_PROXY_CONNECTION] = "Proxy-Connection",
-    [FIELD_PROXY_STATUS] = "Proxy-Status",
-    [FIELD_REFERER] = "Referer",
-    [FIELD_TE] = "TE",
-    [FIELD_TRAILER] = "Trailer",
-    [FIELD_TRANSFER_ENCODING] = "Transfer-Encoding",
-    [FIELD_UPGRADE] = "Upgrade",
-    [FIELD_USER_AGENT] = "User-Agent",
-    [FIELD_VIA] = "Via",
-    [FIELD_X_FORWARDED_FOR] = "X-Forwarded-For",
+static_assert(FIELD_ID_COUNT <= 32, "field_list.ids has a bit for each");
+
+/* A literal's view, as a constant. */
+#define NAME(literal)                                                                              \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+
+static const struct str names[FIELD_ID_COUNT] = {
+    [FIELD_OTHER] = NAME(""),
+    [FIELD_ACCEPT] = NAME("Accept"),
+    [FIELD_AUTHORIZATION] = NAME("Authorization"),
+    [FIELD_CONNECTION] = NAME("Connection"),
+    [FIELD_CONTENT_LENGTH] = NAME("Content-Length"),
+    [FIELD_CONTENT_TYPE] = NAME("Content-Type"),
+    [FIELD_DATE] = NAME("Date"),
+    [FIELD_EXPECT] = NAME("Expect"),
+    [FIELD_FORWARDED] = NAME("Forwarded"),
+    [FIELD_HOST] = NAME("Host"),
+    [FIELD_HTTP2_SETTINGS] = NAME("HTTP2-Settings"),
+    [FIELD_KEEP_ALIVE] = NAME("Keep-Alive"),
+    [FIELD_MAX_FORWARDS] = NAME("Max-Forwards"),
+    [FIELD_PROXY_AUTHENTICATE] = NAME("Proxy-Authenticate"),
+    [FIELD_PROXY_AUTHORIZATION] = NAME("Proxy-Authorization"),
+    [FIELD_PROXY_CONNECTION] = NAME("Proxy-Connection"),
+    [FIELD_PROXY_STATUS] = NAME("Proxy-Status"),
+    [FIELD_REFERER] = NAME("Referer"),
+    [FIELD_TE] = NAME("TE"),
+    [FIELD_TRAILER] = NAME("Trailer"),
+    [FIELD_TRANSFER_ENCODING] = NAME("Transfer-Encoding"),
+    [FIELD_UPGRADE] = NAME("Upgrade"),
+    [FIELD_USER_AGENT] = NAME("User-Agent"),
+    [FIELD_VIA] = NAME("Via"),
+    [FIELD_WWW_AUTHENTICATE] = NAME("WWW-Authenticate"),
+    [FIELD_X_FORWARDED_FOR] = NAME("X-Forwarded-For"),
 };
 
-/* The ids whose names have this length, FIELD_OTHER (0) behind the last: at most three
- * comparisons, nearly all of which end at the first letter. */
-static const unsigned char by_length[FIELD_NAME_MAX + 1][4] = {
-    [2] = {FIELD_TE},
-    [3] = {FIELD_VIA},
-    [4] = {FIELD_HOST, FIELD_DATE},
-    [6] = {FIELD_ACCEPT, FIELD_EXPECT},
-    [7] = {FIELD_REFERER, FIELD_UPGRADE, FIELD_TRAILER},
-    [9] = {FIELD_FORWARDED},
-    [10] = {FIELD_CONNECTION, FIELD_USER_AGENT, FIELD_KEEP_ALIVE},
-    [12] = {FIELD_CONTENT_TYPE, FIELD_MAX_FORWARDS, FIELD_PROXY_STATUS},
-    [14] = {FIELD_CONTENT_LENGTH, FIELD_HTTP2_SETTINGS},
-    [15] = {FIELD_X_FORWARDED_FOR},
-    [16] = {FIELD_PROXY_CONNECTION},
-    [17] = {FIELD_TRANSFER_ENCODING},
-    [18] = {FIELD_PROXY_AUTHENTICATE},
-    [19] = {FIELD_PROXY_AUTHORIZATION},
-};
+/* The one known name that has this length and this first letter (in lower case): nearly all others
+ * are told from it without a look at their letters. */
+static enum field_id candidate(size_t len, char first)
+{
+#define KEY(len, letter) ((len) << 8 | (letter))
+    switch (len > UINT8_MAX ? 0 : KEY(len, (unsigned char)first)) {
+    case KEY(2, 't'):
+        return FIELD_TE;
+    case KEY(3, 'v'):
+        return FIELD_VIA;
+    case KEY(4, 'd'):
+        return FIELD_DATE;
+    case KEY(4, 'h'):
+        return FIELD_HOST;
+    case KEY(6, 'a'):
+        return FIELD_ACCEPT;
+    case KEY(6, 'e'):
+        return FIELD_EXPECT;
+    case KEY(7, 'r'):
+        return FIELD_REFERER;
+    case KEY(7, 't'):
+        return FIELD_TRAILER;
+    case KEY(7, 'u'):
+        return FIELD_UPGRADE;
+    case KEY(9, 'f'):
+        return FIELD_FORWARDED;
+    case KEY(10, 'c'):
+        return FIELD_CONNECTION;
+    case KEY(10, 'k'):
+        return FIELD_KEEP_ALIVE;
+    case KEY(10, 'u'):
+        return FIELD_USER_AGENT;
+    case KEY(12, 'c'):
+        return FIELD_CONTENT_TYPE;
+    case KEY(12, 'm'):
+        return FIELD_MAX_FORWARDS;
+    case KEY(12, 'p'):
+        return FIELD_PROXY_STATUS;
+    case KEY(13, 'a'):
+        return FIELD_AUTHORIZATION;
+    case KEY(14, 'c'):
+        return FIELD_CONTENT_LENGTH;
+    case KEY(14, 'h'):
+        return FIELD_HTTP2_SETTINGS;
+    case KEY(15, 'x'):
+        return FIELD_X_FORWARDED_FOR;
+    case KEY(16, 'p'):
+        return FIELD_PROXY_CONNECTION;
+    case KEY(16, 'w'):
+        return FIELD_WWW_AUTHENTICATE;
+    case KEY(17, 't'):
+        return FIELD_TRANSFER_ENCODING;
+    case KEY(18, 'p'):
+        return FIELD_PROXY_AUTHENTICATE;
+    case KEY(19, 'p'):
+        return FIELD_PROXY_AUTHORIZATION;
+    default:
+        return FIELD_OTHER;
+    }
+#undef KEY
+}
 
 enum field_id field_identify(struct str name)
 {
-    const unsigned char *ids;
+    enum field_id id = name.len > 0 ? candidate(name.len, str_lower(name.ptr[0])) : FIELD_OTHER;
 
-    if (name.len > FIELD_NAME_MAX) {
-        return FIELD_OTHER;
-    }
-    ids = by_length[name.len];
-    for (size_t i = 0; ids[i] != FIELD_OTHER; i++) {
-        if (str_ieq(name, str_make(names[ids[i]], name.len))) {
-            return (enum field_id)ids[i];
-        }
-    }
-    return FIELD_OTHER;
+    return id != FIELD_OTHER && str_ieq(name, names[id]) ? id : FIELD_OTHER;
 }
 
 const char *field_name(enum field_id id)
 {
-    return names[id];
+    return names[id].ptr;
 }
 
 void field_list_init(struct field_list *list, struct arena *arena)
@@ -98,36 +142,54 @@ static int grow(struct field_list *list)
     return 0;
 }
 
-static int insert(struct field_list *list, size_t at, struct field field)
+static inline int add(struct field_list *list, struct field field)
 {
-    if (list->count == list->cap) {
-        int r = grow(list);
-
-        if (r != 0) {
-            return r;
-        }
+    if (UNLIKELY(list->count == list->cap) && grow(list) != 0) {
+        return -ENOMEM;
     }
-    memmove(list->items + at + 1, list->items + at, (list->count - at) * sizeof(*list->items));
-    list->items[at] = field;
-    list->count++;
+    list->ids |= 1U << field.id;
+    list->items[list->count++] = field;
     return 0;
 }
 
 int field_list_add(struct field_list *list, struct str name, struct str value)
 {
-    return insert(list, list->count,
-                  (struct field){.name = name, .value = value, .id = field_identify(name)});
+    return add(list, (struct field){.name = name, .value = value, .id = field_identify(name)});
+}
+
+/* Behind a value that is not empty a line has its CRLF at the least. */
+static bool is_verbatim(struct str name, struct str value)
+{
+    const char *colon = name.ptr + name.len;
+    const char *end = value.ptr + value.len;
+
+    return value.len > 0 && value.ptr == colon + 2 && colon[0] == ':' && colon[1] == ' ' &&
+           end[0] == '\r' && end[1] == '\n';
+}
+
+int field_list_add_line(struct field_list *list, struct str name, struct str value)
+{
+    return add(list, (struct field){.name = name,
+                                    .value = value,
+                                    .id = field_identify(name),
+                                    .verbatim = is_verbatim(name, value)});
 }
 
 int field_list_add_id(struct field_list *list, enum field_id id, struct str value)
 {
-    return insert(list, list->count,
-                  (struct field){.name = str_of(names[id]), .value = value, .id = id});
+    return add(list, (struct field){.name = names[id], .value = value, .id = id});
 }
 
 int field_list_add_first(struct field_list *list, enum field_id id, struct str value)
 {
-    return insert(list, 0, (struct field){.name = str_of(names[id]), .value = value, .id = id});
+    struct field field = {.name = names[id], .value = value, .id = id};
+    int r = add(list, field);
+
+    if (r == 0) {
+        memmove(list->items + 1, list->items, (list->count - 1) * sizeof(*list->items));
+        list->items[0] = field;
+    }
+    return r;
 }
 
 int field_list_add_u64(struct field_list *list, enum field_id id, uint64_t value)
@@ -154,6 +216,9 @@ int field_list_add_date(struct field_list *list)
 
 static const struct field *find_from(const struct field_list *list, size_t at, enum field_id id)
 {
+    if (!(list->ids & 1U << id)) {
+        return NULL;
+    }
     for (; at < list->count; at++) {
         if (list->items[at].id == id && !list->items[at].dropped) {
             return &list->items[at];
@@ -191,7 +256,7 @@ size_t field_count(const struct field_list *list, enum field_id id)
 
 void field_drop_all(struct field_list *list, enum field_id id)
 {
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; (list->ids & 1U << id) && i < list->count; i++) {
         if (list->items[i].id == id) {
             list->items[i].dropped = true;
         }

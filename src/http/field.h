@@ -18,6 +18,7 @@
 enum field_id {
     FIELD_OTHER,
     FIELD_ACCEPT,
+    FIELD_AUTHORIZATION,
     FIELD_CONNECTION,
     FIELD_CONTENT_LENGTH,
     FIELD_CONTENT_TYPE,
@@ -39,6 +40,7 @@ enum field_id {
     FIELD_UPGRADE,
     FIELD_USER_AGENT,
     FIELD_VIA,
+    FIELD_WWW_AUTHENTICATE,
     FIELD_X_FORWARDED_FOR,
     FIELD_ID_COUNT,
 };
@@ -47,7 +49,9 @@ struct field {
     struct str name;
     struct str value;
     enum field_id id;
-    bool dropped; /* not to be sent on */
+    bool dropped;  /* not to be sent on */
+    bool verbatim; /* name and value stand in memory as "name: value" CRLF; of one list all that do
+                      are of one block of memory */
 };
 
 struct field_list {
@@ -55,12 +59,16 @@ struct field_list {
     struct field *items; /* in the arena */
     size_t count;
     size_t cap;
+    uint32_t ids; /* a bit for each id that was ever added: what is not there is not looked for */
 };
 
 void field_list_init(struct field_list *list, struct arena *arena);
 /* name and value are borrowed for the list's life (usually the same arena). 0 or -ENOMEM. */
 MUST_USE int field_list_add(struct field_list *list, struct str name, struct str value);
-/* The same with a known field's normal spelling as its name, at the end / before all others. */
+/* The same for a line as it was received. */
+MUST_USE int field_list_add_line(struct field_list *list, struct str name, struct str value);
+/* The same as field_list_add with a known field's normal spelling as its name, at the end / before
+ * all others. */
 MUST_USE int field_list_add_id(struct field_list *list, enum field_id id, struct str value);
 MUST_USE int field_list_add_first(struct field_list *list, enum field_id id, struct str value);
 /* A number in decimal digits; the time now. */

@@ -6,10 +6,10 @@
 #include "base/err.h"
 #include "http/h1_write.h"
 
-/* Fields that no trailer may hold (RFC 9110 6.5.1), beyond the known ones in is_trailer_id. */
+/* Fields that no trailer may hold (RFC 9110 6.5.1), beyond the known ones, of which IN_TRAILERS
+ * may. */
 static const char *const header_only[] = {
     "Age",
-    "Authorization",
     "Cache-Control",
     "Content-Encoding",
     "Content-Range",
@@ -28,14 +28,27 @@ static const char *const header_only[] = {
     "Set-Cookie",
     "Vary",
     "Warning",
-    "WWW-Authenticate",
 };
+
+/* A set of known fields, as field_list.ids is one. */
+#define SET(id) (1U << (id))
 
 /* What frames the content and what a request is for: Connection cannot take these away, they are
  * written anew or kept by rules of their own. */
-static bool is_protected(enum field_id id)
+#define PROTECTED (SET(FIELD_HOST) | SET(FIELD_CONTENT_LENGTH) | SET(FIELD_TRANSFER_ENCODING))
+/* HTTP2-Settings is of an upgrade to h2c, which is never passed on. */
+#define HOP_BY_HOP                                                                                 \
+    (SET(FIELD_CONNECTION) | SET(FIELD_HTTP2_SETTINGS) | SET(FIELD_KEEP_ALIVE) |                   \
+     SET(FIELD_PROXY_CONNECTION) | SET(FIELD_TE) | SET(FIELD_TRANSFER_ENCODING) |                  \
+     SET(FIELD_UPGRADE))
+/* Known fields that may stand in a trailer. */
+#define IN_TRAILERS (SET(FIELD_OTHER) | SET(FIELD_PROXY_STATUS))
+
+static void drop_set(struct field_list *fields, uint32_t set)
 {
-    return id == FIELD_HOST || id == FIELD_CONTENT_LENGTH || id == FIELD_TRANSFER_ENCODING;
+    for (size_t i = 0; (fields->ids & set) && i < fields->count; i++) {
+        fields->items[i].dropped |= (SET(fields->items[i].id) & set) != 0;
+    }
 }
 
 static void drop_named(struct field_list *fields, struct str name)
@@ -43,7 +56,7 @@ static void drop_named(struct field_list *fields, struct str name)
     for (size_t i = 0; i < fields->count; i++) {
         struct field *field = &fields->items[i];
 
-        if (str_ieq(field->name, name) && !is_protected(field->id)) {
+        if (str_ieq(field->name, name) && !(SET(field->id) & PROTECTED)) {
             field->dropped = true;
         }
     }
@@ -55,6 +68,9 @@ static int drop_nominated(struct field_list *fields)
 {
     size_t options = 0;
 
+    if (!(fields->ids & SET(FIELD_CONNECTION))) {
+        return 0;
+    }
     for (size_t i = 0; i < fields->count; i++) {
         struct str rest = fields->items[i].value;
         struct str option;
@@ -70,40 +86,6 @@ static int drop_nominated(struct field_list *fields)
         }
     }
     return 0;
-}
-
-static bool is_hop_by_hop(enum field_id id)
-{
-    switch (id) {
-    case FIELD_CONNECTION:
-    case FIELD_HTTP2_SETTINGS: /* of an upgrade to h2c, which is never passed on */
-    case FIELD_KEEP_ALIVE:
-    case FIELD_PROXY_CONNECTION:
-    case FIELD_TE:
-    case FIELD_TRANSFER_ENCODING:
-    case FIELD_UPGRADE:
-        return true;
-    case FIELD_OTHER:
-    case FIELD_ACCEPT:
-    case FIELD_CONTENT_LENGTH:
-    case FIELD_CONTENT_TYPE:
-    case FIELD_DATE:
-    case FIELD_EXPECT:
-    case FIELD_FORWARDED:
-    case FIELD_HOST:
-    case FIELD_MAX_FORWARDS:
-    case FIELD_PROXY_AUTHENTICATE:
-    case FIELD_PROXY_AUTHORIZATION:
-    case FIELD_PROXY_STATUS:
-    case FIELD_REFERER:
-    case FIELD_TRAILER:
-    case FIELD_USER_AGENT:
-    case FIELD_VIA:
-    case FIELD_X_FORWARDED_FOR:
-    case FIELD_ID_COUNT:
-        break;
-    }
-    return false;
 }
 
 static int add_framing(struct field_list *fields, const struct framing *framing)
@@ -122,16 +104,20 @@ static int add_framing(struct field_list *fields, const struct framing *framing)
 
 static int add_via(struct field_list *fields, unsigned minor_version, struct str name)
 {
-    struct str value = minor_version == 0 ? STR("1.0 ") : STR("1.1 ");
-    struct str via = arena_copy(fields->arena, value);
+    struct text via;
+    char *ptr;
 
     if (name.len == 0) {
         return 0;
     }
-    if (!via.ptr || arena_append(fields->arena, &via, name.ptr, name.len) != 0) {
+    ptr = arena_alloc_bytes(fields->arena, sizeof("1.1 ") - 1 + name.len);
+    if (!ptr) {
         return -ENOMEM;
     }
-    return field_list_add_id(fields, FIELD_VIA, via);
+    via = text_over(ptr, sizeof("1.1 ") - 1 + name.len);
+    text_put(&via, minor_version == 0 ? STR("1.0 ") : STR("1.1 "));
+    text_put(&via, name);
+    return field_list_add_id(fields, FIELD_VIA, text_str(&via));
 }
 
 static int add_host(struct request *request)
@@ -232,42 +218,32 @@ static int add_options(struct field_list *fields, bool te_trailers, struct str u
     return r;
 }
 
-static int decrement_max_forwards(struct arena *arena, struct field *field)
+static int decrement_max_forwards(struct field_list *fields)
 {
-    char digits[20];
-    struct text text = TEXT_OVER(digits);
-    struct str value;
     uint64_t hops;
 
-    if (!str_parse_u64(field->value, UINT64_MAX, &hops)) {
+    if (!str_parse_u64(field_value(fields, FIELD_MAX_FORWARDS), UINT64_MAX, &hops)) {
         return 0;
     }
-    text_u64(&text, hops > 0 ? hops - 1 : 0);
-    value = arena_copy(arena, text_str(&text));
-    if (!value.ptr) {
-        return -ENOMEM;
-    }
-    field->value = value;
-    return 0;
+    field_drop_all(fields, FIELD_MAX_FORWARDS);
+    return field_list_add_u64(fields, FIELD_MAX_FORWARDS, hops > 0 ? hops - 1 : 0);
 }
 
-/* Marks what ends here and changes what is changed in its place. */
+/* Drops what ends here, and counts the hop. */
 static int filter_request(struct request *request)
 {
     struct field_list *fields = &request->fields;
-    bool counts_hops = request->method == METHOD_TRACE || request->method == METHOD_OPTIONS;
+    uint32_t ends_here = HOP_BY_HOP | SET(FIELD_HOST) | SET(FIELD_CONTENT_LENGTH) |
+                         SET(FIELD_PROXY_AUTHORIZATION) |
+                         (request->minor_version == 0 ? SET(FIELD_EXPECT) : 0);
     int r = drop_nominated(fields);
 
-    for (size_t i = 0; r == 0 && i < fields->count; i++) {
-        struct field *field = &fields->items[i];
-
-        if (is_hop_by_hop(field->id) || field->id == FIELD_HOST ||
-            field->id == FIELD_CONTENT_LENGTH || field->id == FIELD_PROXY_AUTHORIZATION ||
-            (field->id == FIELD_EXPECT && request->minor_version == 0)) {
-            field->dropped = true;
-        } else if (field->id == FIELD_MAX_FORWARDS && counts_hops) {
-            r = decrement_max_forwards(fields->arena, field);
-        }
+    if (r != 0) {
+        return r;
+    }
+    drop_set(fields, ends_here);
+    if (request->method == METHOD_TRACE || request->method == METHOD_OPTIONS) {
+        r = decrement_max_forwards(fields);
     }
     return r;
 }
@@ -327,17 +303,6 @@ static int keep_length(struct field_list *fields)
     return add_framing(fields, &framing);
 }
 
-static void filter_response(struct response *response)
-{
-    for (size_t i = 0; i < response->fields.count; i++) {
-        struct field *field = &response->fields.items[i];
-
-        if (is_hop_by_hop(field->id) || field->id == FIELD_PROXY_AUTHENTICATE) {
-            field->dropped = true;
-        }
-    }
-}
-
 /* A phrase is for people: one that could confuse the next reader is replaced. */
 static void clean_reason(struct response *response)
 {
@@ -375,7 +340,7 @@ int forward_response(struct response *response, const struct forward_response_op
         return r;
     }
     clean_reason(response);
-    filter_response(response);
+    drop_set(fields, HOP_BY_HOP | SET(FIELD_PROXY_AUTHENTICATE));
     if (options->keep_length && options->framing.kind == BODY_NONE) {
         r = keep_length(fields);
     } else {
@@ -394,12 +359,6 @@ int forward_response(struct response *response, const struct forward_response_op
     return r;
 }
 
-/* Known fields that may stand in a trailer. */
-static bool is_trailer_id(enum field_id id)
-{
-    return id == FIELD_OTHER || id == FIELD_PROXY_STATUS;
-}
-
 void forward_trailers(struct field_list *trailers)
 {
     /* More options than drop_nominated takes: then nothing is left, since any field may be named.
@@ -409,7 +368,7 @@ void forward_trailers(struct field_list *trailers)
     for (size_t i = 0; i < trailers->count; i++) {
         struct field *field = &trailers->items[i];
 
-        if (keep_none || !is_trailer_id(field->id)) {
+        if (keep_none || !(SET(field->id) & IN_TRAILERS)) {
             field->dropped = true;
         }
         for (size_t k = 0; !field->dropped && k < ARRAY_LEN(header_only); k++) {

@@ -2,25 +2,21 @@
 #include "http/h1_parse.h"
 
 #include <errno.h>
-#include <llhttp.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "base/mem.h"
+#include "base/slab.h"
 #include "http/framing.h"
-#include "http/h1_head.h"
+#include "http/h1_library.h"
 #include "http/h1_scan.h"
 
 /*
- * A head is collected whole before llhttp sees it: h1_scan finds its end and
- * counts the limits, one copy goes to the arena, and llhttp's spans are views
- * into that copy, never fragments. The same holds for a trailer section. A
- * body of known length, or until close, is only counted here. A chunked one
- * goes through llhttp in pieces that end where an event ends: at the end of a
- * chunk-size line, or at the last byte of a chunk.
- *
- * So there are two readings of every message's framing, llhttp's and that of
- * framing.c. Where they differ the message is refused.
+ * A head is collected whole before the library sees it: h1_scan finds its end
+ * and counts the limits, one copy goes to the arena, and the fields are views
+ * into that copy. The same holds for a trailer section. A body of known length,
+ * or until close, is only counted here. A chunked one goes through the library
+ * in pieces that end where an event ends: at the end of a chunk-size line, or at
+ * the last byte of a chunk.
  */
 
 #define MAX_BLANK_LINES 4 /* before a request line (RFC 9112 2.2) */
@@ -51,233 +47,41 @@ struct block {
 };
 
 struct h1_parser {
-    llhttp_t llhttp;
-    llhttp_type_t type;
+    struct h1_library library;
+    struct slabs *slabs; /* where it comes from */
+    bool of_requests;
     enum state state;
-    const struct h1_limits *limits; /* these four borrowed until the message's end */
+    const struct h1_limits *limits; /* both borrowed until the message's end */
     struct arena *arena;
-    struct request *request;   /* NULL when parsing responses */
-    struct response *response; /* NULL when parsing requests */
-    enum method to;            /* what the response answers */
     struct h1_scan scan;
     struct block block;
-    struct str name; /* of the field being parsed, a view of the block */
-    struct str value;
     struct field_list trailers;
-    struct field_list *fields; /* where fields go now: those of the head, or trailers */
-    uint64_t left;             /* of a body with a length, or of a chunk */
-    size_t extension_bytes;    /* of all chunks so far */
-    size_t line_bytes;         /* of the chunk-size line, without its extensions */
+    uint64_t left;          /* of a body with a length, or of a chunk */
+    size_t extension_bytes; /* of all chunks so far */
+    size_t line_bytes;      /* of the chunk-size line, without its extensions */
     unsigned blank_lines;
     bool blank_cr; /* inside an empty line */
     bool in_extension;
-    bool chunk_begins; /* llhttp has read a chunk-size line */
-    bool head_read;    /* what llhttp has said so far */
-    bool message_read;
     enum h1_error error;
     const char *error_text;
 };
 
-static int fail(struct h1_parser *parser, enum h1_error error, const char *text)
+static enum h1_event fail(struct h1_parser *parser, enum h1_error error, const char *text)
 {
     parser->state = STATE_FAILED;
     parser->error = error;
     parser->error_text = text;
-    return -1; /* what a callback of llhttp returns then */
+    return H1_ERROR;
 }
 
-static int fail_memory(struct h1_parser *parser)
+/* Hands bytes to the library; false when that ended in an error. */
+static bool take(struct h1_parser *parser, const char *data, size_t len, size_t *ret_taken)
 {
-    return fail(parser, H1_E_NO_MEMORY, "Out of memory.");
-}
-
-/* Whether llhttp reads the same framing out of the fields (it never sees a response's BODY_NONE).
- */
-static bool llhttp_agrees(const struct h1_parser *parser, const struct framing *framing)
-{
-    const llhttp_t *llhttp = &parser->llhttp;
-    unsigned flags = llhttp->flags & (F_CHUNKED | F_TRANSFER_ENCODING | F_CONTENT_LENGTH);
-
-    switch (framing->kind) {
-    case BODY_NONE:
-        return parser->response ||
-               ((flags & ~(unsigned)F_CONTENT_LENGTH) == 0 && llhttp->content_length == 0);
-    case BODY_LENGTH:
-        return flags == F_CONTENT_LENGTH && llhttp->content_length == framing->length;
-    case BODY_CHUNKED:
-        return flags == (F_CHUNKED | F_TRANSFER_ENCODING);
-    case BODY_UNTIL_CLOSE:
-        break;
-    }
-    return flags == 0;
-}
-
-/* ---- llhttp's callbacks: on_*(): views into the collected block ---- */
-
-static int on_method(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->request->method_text = str_make(at, len);
-    /* With a version 1.x on its line this is not the HTTP/2 preface that llhttp would wait for. */
-    if (str_eq(parser->request->method_text, STR("PRI"))) {
-        return fail(parser, H1_E_METHOD, "The method is not implemented.");
-    }
-    return 0;
-}
-
-static int on_url(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->request->target_text = str_make(at, len);
-    return 0;
-}
-
-static int on_status(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->response->reason = str_make(at, len);
-    return 0;
-}
-
-static int on_header_field(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->name = str_make(at, len);
-    parser->value = str_make(at, 0);
-    return 0;
-}
-
-static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->value = str_trim(str_make(at, len));
-    return 0;
-}
-
-static int on_header_value_complete(llhttp_t *llhttp)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    if (parser->fields->count == parser->limits->fields) {
-        return fail(parser, H1_E_HEAD_TOO_LARGE, "Too many header fields.");
-    }
-    if (field_list_add(parser->fields, parser->name, parser->value) != 0) {
-        return fail_memory(parser);
-    }
-    return 0;
-}
-
-static const struct framing *framing_of(const struct h1_parser *parser)
-{
-    return parser->request ? &parser->request->framing : &parser->response->framing;
-}
-
-static enum h1_error head_complete(struct h1_parser *parser, const char **ret_text)
-{
-    unsigned minor_version = llhttp_get_http_minor(&parser->llhttp);
-
-    if (parser->request) {
-        parser->request->minor_version = minor_version;
-        return h1_head_request(parser->request, ret_text);
-    }
-    parser->response->minor_version = minor_version;
-    parser->response->status = (unsigned)llhttp_get_status_code(&parser->llhttp);
-    return h1_head_response(parser->response, parser->to, ret_text);
-}
-
-static int on_headers_complete(llhttp_t *llhttp)
-{
-    struct h1_parser *parser = llhttp->data;
-    const char *text = NULL;
-    enum h1_error error = head_complete(parser, &text);
-
-    parser->head_read = true;
-    if (error != H1_E_NONE) {
-        return fail(parser, error, text);
-    }
-    if (!llhttp_agrees(parser, framing_of(parser))) {
-        return fail(parser, H1_E_FRAMING, "The length of the body can be read in two ways.");
-    }
-    /* 1: llhttp is to expect no body, whatever it thinks of the fields. */
-    return parser->response && parser->response->framing.kind == BODY_NONE ? 1 : 0;
-}
-
-static int on_chunk_header(llhttp_t *llhttp)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->chunk_begins = true;
-    return 0;
-}
-
-static int on_message_complete(llhttp_t *llhttp)
-{
-    struct h1_parser *parser = llhttp->data;
-
-    parser->message_read = true;
-    return HPE_PAUSED; /* it must not begin another message by itself */
-}
-
-static const llhttp_settings_t callbacks = {
-    .on_method = on_method,
-    .on_url = on_url,
-    .on_status = on_status,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_header_value_complete = on_header_value_complete,
-    .on_headers_complete = on_headers_complete,
-    .on_chunk_header = on_chunk_header,
-    .on_message_complete = on_message_complete,
-};
-
-/* Turns what llhttp refused into one of our errors. */
-static bool fail_llhttp(struct h1_parser *parser, llhttp_errno_t error)
-{
-    bool length = parser->llhttp.flags & F_CONTENT_LENGTH;
-    bool coding = parser->llhttp.flags & F_TRANSFER_ENCODING;
-    int detail = 0;
-
-    if (parser->state == STATE_FAILED) {
-        return false; /* it was a callback of ours */
-    }
-    if (error == HPE_INVALID_METHOD || error == HPE_INVALID_CONSTANT) {
-        /* The scan has seen a token and "HTTP/1.x" around it. */
-        fail(parser, H1_E_METHOD, "The method is not implemented.");
-        return false;
-    }
-    if (error == HPE_UNEXPECTED_CONTENT_LENGTH || error == HPE_INVALID_CONTENT_LENGTH) {
-        detail = coding ? FRAMING_LENGTH_AND_TE : FRAMING_BAD_LENGTH;
-    } else if (error == HPE_INVALID_TRANSFER_ENCODING) {
-        detail = length ? FRAMING_LENGTH_AND_TE : FRAMING_BAD_TE;
-    }
-    if (detail != 0) {
-        fail(parser, h1_head_framing_error(detail), framing_error_text(detail));
-    } else {
-        fail(parser, H1_E_MALFORMED, llhttp_get_error_reason(&parser->llhttp));
-    }
-    return false;
-}
-
-/* Hands len bytes to llhttp, which must take all of them. *ret_taken: those before the fault, else
- * len. */
-static bool feed(struct h1_parser *parser, const char *data, size_t len, size_t *ret_taken)
-{
-    llhttp_errno_t error = llhttp_execute(&parser->llhttp, data, len);
-
-    *ret_taken = len;
-    if (error == HPE_OK) {
+    if (h1_library_take(&parser->library, data, len, ret_taken)) {
         return true;
     }
-    *ret_taken = (size_t)(llhttp_get_error_pos(&parser->llhttp) - data);
-    if (error == HPE_PAUSED && *ret_taken == len) {
-        return true; /* the message is complete; nothing more is handed in */
-    }
-    return fail_llhttp(parser, error);
+    (void)fail(parser, parser->library.error, parser->library.error_text);
+    return false;
 }
 
 /* ---- Heads and trailer sections ---- */
@@ -295,7 +99,7 @@ static bool block_reserve(struct h1_parser *parser, size_t len, bool whole)
     block->cap = whole ? need : MAX(MIN_BLOCK_BYTES, 2 * need);
     ptr = arena_alloc_bytes(parser->arena, block->cap);
     if (!ptr) {
-        fail_memory(parser);
+        (void)fail(parser, H1_E_NO_MEMORY, "Out of memory.");
         return false;
     }
     if (block->len > 0) {
@@ -305,22 +109,58 @@ static bool block_reserve(struct h1_parser *parser, size_t len, bool whole)
     return true;
 }
 
-/* Collects a section and, once it is complete, hands it to llhttp. H1_MORE, H1_ERROR, or H1_HEAD
- * when done. */
+/* Takes the blanks between field names and their colon out of the section; false when there are
+ * none. */
+static bool strip_blanks(struct h1_parser *parser, bool is_head)
+{
+    struct block *block = &parser->block;
+    size_t before = block->len;
+
+    block->len = h1_scan_strip_blanks(block->ptr, block->len, is_head);
+    return block->len < before;
+}
+
+/* The whole section, to the library. Of a response the blanks that no field name may end in are
+ * stripped (RFC 9112 5.1): heads that have some are rare, so such a head is read again once the
+ * library has refused it. At the trailers there is no second time. */
+static bool read_section(struct h1_parser *parser)
+{
+    struct h1_library *library = &parser->library;
+    struct block *block = &parser->block;
+    bool is_head = parser->state == STATE_HEAD;
+    size_t ignored;
+
+    if (!parser->of_requests && !is_head) {
+        (void)strip_blanks(parser, false);
+    }
+    if (h1_library_take(library, block->ptr, block->len, &ignored)) {
+        return true;
+    }
+    if (!parser->of_requests && is_head && strip_blanks(parser, true)) {
+        h1_library_begin_response(library, parser->limits, parser->arena, library->response,
+                                  library->to);
+        if (h1_library_take(library, block->ptr, block->len, &ignored)) {
+            return true;
+        }
+    }
+    (void)fail(parser, library->error, library->error_text);
+    return false;
+}
+
+/* Collects a section and, once it is complete, hands it to the library. H1_MORE, H1_ERROR, or
+ * H1_HEAD when done. */
 static enum h1_event next_section(struct h1_parser *parser, const char *data, size_t len,
                                   size_t *ret_taken)
 {
     struct block *block = &parser->block;
     enum h1_scan_result result;
-    size_t ignored;
 
     if (len == 0) {
         return H1_MORE;
     }
     result = h1_scan_next(&parser->scan, data, len, ret_taken);
     if (result == H1_SCAN_FAILED) {
-        fail(parser, parser->scan.error, parser->scan.text);
-        return H1_ERROR;
+        return fail(parser, parser->scan.error, parser->scan.text);
     }
     if (!block_reserve(parser, *ret_taken, result == H1_SCAN_DONE)) {
         return H1_ERROR;
@@ -330,10 +170,7 @@ static enum h1_event next_section(struct h1_parser *parser, const char *data, si
     if (result == H1_SCAN_MORE) {
         return H1_MORE;
     }
-    if (parser->response) {
-        block->len = h1_scan_strip_blanks(block->ptr, block->len, parser->state == STATE_HEAD);
-    }
-    return feed(parser, block->ptr, block->len, &ignored) ? H1_HEAD : H1_ERROR;
+    return read_section(parser) ? H1_HEAD : H1_ERROR;
 }
 
 static enum state body_state(const struct framing *framing)
@@ -355,17 +192,17 @@ static enum h1_event next_head(struct h1_parser *parser, const char *data, size_
                                size_t *ret_taken)
 {
     enum h1_event event = next_section(parser, data, len, ret_taken);
+    const struct h1_library *library = &parser->library;
     const struct framing *framing;
 
     if (event != H1_HEAD) {
         return event;
     }
-    framing = framing_of(parser);
+    framing = library->request ? &library->request->framing : &library->response->framing;
     parser->state = body_state(framing);
     parser->left = framing->length;
-    if (!parser->head_read || parser->message_read != (parser->state == STATE_COMPLETE)) {
-        fail(parser, H1_E_FRAMING, "The end of the message can be read in two ways.");
-        return H1_ERROR;
+    if (!library->head_read || library->message_read != (parser->state == STATE_COMPLETE)) {
+        return fail(parser, H1_E_FRAMING, "The end of the message can be read in two ways.");
     }
     return H1_HEAD;
 }
@@ -373,7 +210,7 @@ static enum h1_event next_head(struct h1_parser *parser, const char *data, size_
 static void begin_trailers(struct h1_parser *parser)
 {
     parser->state = STATE_TRAILERS;
-    parser->fields = &parser->trailers;
+    parser->library.fields = &parser->trailers;
     parser->block = (struct block){0};
     h1_scan_trailers(&parser->scan, parser->limits);
 }
@@ -386,9 +223,8 @@ static enum h1_event next_trailers(struct h1_parser *parser, const char *data, s
     if (event != H1_HEAD) {
         return event;
     }
-    if (!parser->message_read) {
-        fail(parser, H1_E_MALFORMED, "The trailer section does not end the message.");
-        return H1_ERROR;
+    if (!parser->library.message_read) {
+        return fail(parser, H1_E_MALFORMED, "The trailer section does not end the message.");
     }
     parser->state = STATE_ENDED;
     return H1_END;
@@ -406,8 +242,7 @@ static enum h1_event skip_blank_lines(struct h1_parser *parser, const char *data
             return H1_HEAD;
         }
         if (c != (parser->blank_cr ? '\n' : '\r') || parser->blank_lines == MAX_BLANK_LINES) {
-            fail(parser, H1_E_MALFORMED, "Something other than a request line.");
-            return H1_ERROR;
+            return fail(parser, H1_E_MALFORMED, "Something other than a request line.");
         }
         parser->blank_lines += parser->blank_cr;
         parser->blank_cr = !parser->blank_cr;
@@ -417,26 +252,32 @@ static enum h1_event skip_blank_lines(struct h1_parser *parser, const char *data
 
 /* ---- Bodies ---- */
 
+static void count_body(struct h1_parser *parser, uint64_t len)
+{
+    if (parser->state == STATE_LENGTH) {
+        parser->left -= len;
+        parser->state = parser->left > 0 ? STATE_LENGTH : STATE_COMPLETE;
+    }
+}
+
 static enum h1_event next_counted(struct h1_parser *parser, const char *data, size_t len,
                                   size_t *ret_taken, struct str *ret_body)
 {
     bool until_close = parser->state == STATE_UNTIL_CLOSE;
-    size_t take = until_close || len < parser->left ? len : (size_t)parser->left;
+    size_t part = until_close || len < parser->left ? len : (size_t)parser->left;
 
-    if (take == 0) {
+    if (part == 0) {
         return H1_MORE;
     }
-    *ret_taken = take;
-    *ret_body = str_make(data, take);
-    if (!until_close) {
-        parser->left -= take;
-        parser->state = parser->left > 0 ? STATE_LENGTH : STATE_COMPLETE;
-    }
+    *ret_taken = part;
+    *ret_body = str_make(data, part);
+    count_body(parser, part);
     return H1_BODY;
 }
 
-/* Bytes up to the next LF. llhttp knows the grammar of a chunk-size line; this bounds its length
- * and that of all extensions together. False: the byte behind *ret_scanned is one too many. */
+/* Bytes up to the next LF. The library knows the grammar of a chunk-size line; this bounds its
+ * length and that of all extensions together. False: the byte behind *ret_scanned is one too many.
+ */
 static bool scan_chunk_line(struct h1_parser *parser, const char *data, size_t len,
                             size_t *ret_scanned)
 {
@@ -471,17 +312,16 @@ static enum h1_event next_chunk_line(struct h1_parser *parser, const char *data,
         size_t taken;
         bool within = scan_chunk_line(parser, data, len, &scanned);
 
-        if (scanned > 0 && !feed(parser, data, scanned, &taken)) {
+        if (scanned > 0 && !take(parser, data, scanned, &taken)) {
             *ret_taken += taken;
             return H1_ERROR;
         }
         *ret_taken += scanned;
         if (!within) {
-            fail(parser, parser->in_extension ? H1_E_HEAD_TOO_LARGE : H1_E_MALFORMED,
-                 "A chunk-size line is too long.");
-            return H1_ERROR;
+            return fail(parser, parser->in_extension ? H1_E_HEAD_TOO_LARGE : H1_E_MALFORMED,
+                        "A chunk-size line is too long.");
         }
-        if (parser->chunk_begins) {
+        if (parser->library.chunk_begins) {
             return H1_HEAD;
         }
         data += scanned;
@@ -492,10 +332,10 @@ static enum h1_event next_chunk_line(struct h1_parser *parser, const char *data,
 
 static void begin_chunk(struct h1_parser *parser)
 {
-    parser->chunk_begins = false;
+    parser->library.chunk_begins = false;
     parser->in_extension = false;
     parser->line_bytes = 0;
-    parser->left = parser->llhttp.content_length;
+    parser->left = h1_library_chunk_bytes(&parser->library);
     if (parser->left > 0) {
         parser->state = STATE_CHUNK_DATA;
     } else {
@@ -506,71 +346,71 @@ static void begin_chunk(struct h1_parser *parser)
 static enum h1_event next_chunk_data(struct h1_parser *parser, const char *data, size_t len,
                                      size_t *ret_taken, struct str *ret_body)
 {
-    size_t take = len < parser->left ? len : (size_t)parser->left;
+    size_t part = len < parser->left ? len : (size_t)parser->left;
 
-    if (take == 0) {
+    if (part == 0) {
         return H1_MORE;
     }
-    if (!feed(parser, data, take, ret_taken)) {
+    if (!take(parser, data, part, ret_taken)) {
         return H1_ERROR;
     }
-    parser->left -= take;
+    parser->left -= part;
     if (parser->left == 0) {
         parser->state = STATE_CHUNK_LINE;
     }
-    *ret_body = str_make(data, take);
+    *ret_body = str_make(data, part);
     return H1_BODY;
 }
 
 /* ---- The interface ---- */
 
-static int parser_new(struct h1_parser **ret, llhttp_type_t type)
+static int parser_new(struct slabs *slabs, bool of_requests, struct h1_parser **ret)
 {
-    struct h1_parser *parser = mem_zalloc(sizeof(*parser));
+    struct h1_parser *parser = slab_zalloc(slabs, sizeof(*parser));
 
     if (!parser) {
         return -ENOMEM;
     }
-    parser->type = type;
+    parser->slabs = slabs;
+    parser->of_requests = of_requests;
     *ret = parser;
     return 0;
 }
 
-int h1_parser_new_request(struct h1_parser **ret)
+int h1_parser_new_request(struct slabs *slabs, struct h1_parser **ret)
 {
-    return parser_new(ret, HTTP_REQUEST);
+    return parser_new(slabs, true, ret);
 }
 
-int h1_parser_new_response(struct h1_parser **ret)
+int h1_parser_new_response(struct slabs *slabs, struct h1_parser **ret)
 {
-    return parser_new(ret, HTTP_RESPONSE);
+    return parser_new(slabs, false, ret);
 }
 
 void h1_parser_free(struct h1_parser *parser)
 {
-    mem_free(parser);
+    if (parser) {
+        slab_free(parser->slabs, parser);
+    }
 }
 
-/* A new llhttp for every message: nothing of the last one can reach into it. */
 static void begin(struct h1_parser *parser, const struct h1_limits *limits, struct arena *arena)
 {
-    llhttp_type_t type = parser->type;
-
-    *parser = (struct h1_parser){.type = type, .limits = limits, .arena = arena};
-    llhttp_init(&parser->llhttp, type, &callbacks);
-    parser->llhttp.data = parser;
+    *parser = (struct h1_parser){
+        .slabs = parser->slabs,
+        .of_requests = parser->of_requests,
+        .limits = limits,
+        .arena = arena,
+    };
     field_list_init(&parser->trailers, arena);
 }
 
 void h1_parser_begin_request(struct h1_parser *parser, const struct h1_limits *limits,
                              struct arena *arena, struct request *request)
 {
-    ASSERT(parser->type == HTTP_REQUEST);
+    ASSERT(parser->of_requests);
     begin(parser, limits, arena);
-    *request = (struct request){0};
-    field_list_init(&request->fields, arena);
-    parser->request = request;
-    parser->fields = &request->fields;
+    h1_library_begin_request(&parser->library, limits, arena, request);
     parser->state = STATE_BLANK_LINES;
     h1_scan_request(&parser->scan, limits);
 }
@@ -578,13 +418,9 @@ void h1_parser_begin_request(struct h1_parser *parser, const struct h1_limits *l
 void h1_parser_begin_response(struct h1_parser *parser, const struct h1_limits *limits,
                               struct arena *arena, struct response *response, enum method to)
 {
-    ASSERT(parser->type == HTTP_RESPONSE);
+    ASSERT(!parser->of_requests);
     begin(parser, limits, arena);
-    *response = (struct response){0};
-    field_list_init(&response->fields, arena);
-    parser->response = response;
-    parser->fields = &response->fields;
-    parser->to = to;
+    h1_library_begin_response(&parser->library, limits, arena, response, to);
     parser->state = STATE_HEAD;
     h1_scan_response(&parser->scan, limits);
 }
@@ -670,13 +506,26 @@ enum h1_event h1_parser_eof(struct h1_parser *parser)
     case STATE_TRAILERS:
         break;
     }
-    fail(parser, H1_E_TRUNCATED, "The connection ended inside a message.");
-    return H1_ERROR;
+    return fail(parser, H1_E_TRUNCATED, "The connection ended inside a message.");
+}
+
+uint64_t h1_parser_plain_left(const struct h1_parser *parser)
+{
+    if (parser->state == STATE_UNTIL_CLOSE) {
+        return UINT64_MAX;
+    }
+    return parser->state == STATE_LENGTH ? parser->left : 0;
+}
+
+void h1_parser_skip_body(struct h1_parser *parser, uint64_t len)
+{
+    ASSERT(len > 0 && len <= h1_parser_plain_left(parser));
+    count_body(parser, len);
 }
 
 bool h1_parser_started(const struct h1_parser *parser)
 {
-    return parser->head_read || parser->scan.bytes > 0;
+    return parser->library.head_read || parser->scan.bytes > 0;
 }
 
 struct field_list *h1_parser_trailers(struct h1_parser *parser)
@@ -694,10 +543,7 @@ const char *h1_parser_error_text(const struct h1_parser *parser)
     return parser->error_text ? parser->error_text : "";
 }
 
-#define TEXT_OF(x) #x
-#define VERSION_TEXT(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
-
 const char *h1_parser_library_version(void)
 {
-    return VERSION_TEXT(LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+    return h1_library_version();
 }

@@ -47,10 +47,12 @@ enum h1_error {
 };
 
 struct h1_parser;
+struct slabs;
 
-/* 0 or -ENOMEM. A parser serves one connection, message after message. */
-MUST_USE int h1_parser_new_request(struct h1_parser **ret);
-MUST_USE int h1_parser_new_response(struct h1_parser **ret);
+/* 0 or -ENOMEM. A parser serves one connection, message after message. slabs: borrowed, outlives
+ * the parser; NULL: it is an allocation of its own. */
+MUST_USE int h1_parser_new_request(struct slabs *slabs, struct h1_parser **ret);
+MUST_USE int h1_parser_new_response(struct slabs *slabs, struct h1_parser **ret);
 void h1_parser_free(struct h1_parser *parser);
 
 /* Begins the next message. All three are borrowed until the message's end. */
@@ -73,6 +75,12 @@ enum h1_event h1_parser_next(struct h1_parser *parser, const char *data, size_t 
  * was the next event anyway; H1_MORE: it was between messages; H1_ERROR: cut short
  * (H1_E_TRUNCATED). */
 enum h1_event h1_parser_eof(struct h1_parser *parser);
+
+/* How many of the bytes that come next are content as they stand: what is left of a body with a
+ * length, UINT64_MAX of one until close, else 0. */
+uint64_t h1_parser_plain_left(const struct h1_parser *parser);
+/* len of them (1 to h1_parser_plain_left) went another way; as if they had been H1_BODY. */
+void h1_parser_skip_body(struct h1_parser *parser, uint64_t len);
 
 /* A byte of the current message has been taken; empty lines before it are none. */
 bool h1_parser_started(const struct h1_parser *parser);

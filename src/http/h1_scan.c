@@ -46,22 +46,33 @@ static void enter(struct h1_scan *scan, enum h1_scan_state state)
     scan->column = 0;
 }
 
+/* What a byte of a start line may be. */
+enum {
+    IN_TOKEN = 1U << 0,   /* RFC 9110 5.6.2 */
+    IN_VISIBLE = 1U << 1, /* VCHAR and obs-text: no blank, no control character */
+    IN_TEXT = 1U << 2,    /* the same, SP and HTAB */
+    IN_WORD = IN_VISIBLE | IN_TEXT,
+    IN_ALL = IN_TOKEN | IN_WORD,
+};
+
+static const unsigned char kinds[256] = {
+    ['\t'] = IN_TEXT,       [' '] = IN_TEXT,         ['!'] = IN_ALL,
+    ['"'] = IN_WORD,        ['#' ... '\''] = IN_ALL, ['(' ... ')'] = IN_WORD,
+    ['*' ... '+'] = IN_ALL, [','] = IN_WORD,         ['-' ... '.'] = IN_ALL,
+    ['/'] = IN_WORD,        ['0' ... '9'] = IN_ALL,  [':' ... '@'] = IN_WORD,
+    ['A' ... 'Z'] = IN_ALL, ['[' ... ']'] = IN_WORD, ['^' ... '`'] = IN_ALL,
+    ['a' ... 'z'] = IN_ALL, ['{'] = IN_WORD,         ['|'] = IN_ALL,
+    ['}'] = IN_WORD,        ['~'] = IN_ALL,          [0x80 ... 0xff] = IN_WORD,
+};
+
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
-/* RFC 9110 5.6.2. */
-static bool is_token_char(char c)
+static bool is(char c, unsigned kind)
 {
-    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-/* VCHAR and obs-text: no blank, no control character. */
-static bool is_visible(char c)
-{
-    return (unsigned char)c > ' ' && c != 0x7f;
+    return kinds[(unsigned char)c] & kind;
 }
 
 static bool method_byte(struct h1_scan *scan, char c)
@@ -71,12 +82,12 @@ static bool method_byte(struct h1_scan *scan, char c)
         return true;
     }
     scan->column++;
-    return is_token_char(c) || malformed(scan, "The method is not a token.");
+    return is(c, IN_TOKEN) || malformed(scan, "The method is not a token.");
 }
 
 static bool target_byte(struct h1_scan *scan, char c)
 {
-    if (is_visible(c)) {
+    if (is(c, IN_VISIBLE)) {
         if (scan->target_bytes == scan->max_target) {
             return fail(scan, H1_E_TARGET_TOO_LONG, "The request target is too long.");
         }
@@ -111,6 +122,7 @@ static bool version_is_ours(struct h1_scan *scan)
 }
 
 #define VERSION_BYTES (sizeof("HTTP/1.1") - 1)
+#define REQUEST_LINE_END " HTTP/1.1\r\n"
 
 static bool request_version_byte(struct h1_scan *scan, char c)
 {
@@ -153,8 +165,7 @@ static bool reason_byte(struct h1_scan *scan, char c)
         enter(scan, H1_SCAN_LF);
         return true;
     }
-    return is_visible(c) || c == ' ' || c == '\t' ||
-           malformed(scan, "A control character in the reason phrase.");
+    return is(c, IN_TEXT) || malformed(scan, "A control character in the reason phrase.");
 }
 
 static bool lf_byte(struct h1_scan *scan, char c)
@@ -190,6 +201,64 @@ static bool start_line_byte(struct h1_scan *scan, char c)
     return lf_byte(scan, c);
 }
 
+static size_t run_of(const char *data, size_t len, unsigned kind)
+{
+    size_t run = 0;
+
+    while (run < len && is(data[run], kind)) {
+        run++;
+    }
+    return run;
+}
+
+/* Length of a request line of the usual kind that is here whole, as start_line_byte would take it
+ * byte by byte; 0 for every other. */
+static size_t plain_request_line(struct h1_scan *scan, const char *data, size_t len)
+{
+    size_t method = run_of(data, len, IN_TOKEN);
+    size_t target;
+
+    if (method == 0 || method == len || data[method] != ' ') {
+        return 0;
+    }
+    data += method + 1;
+    len -= method + 1;
+    target = run_of(data, MIN(len, scan->max_target), IN_VISIBLE);
+    if (target == 0 || len - target < sizeof(REQUEST_LINE_END) - 1 ||
+        memcmp(data + target, REQUEST_LINE_END, sizeof(REQUEST_LINE_END) - 1) != 0) {
+        return 0;
+    }
+    scan->target_bytes = target;
+    return method + 1 + target + sizeof(REQUEST_LINE_END) - 1;
+}
+
+/* The same of a status line. */
+static size_t plain_status_line(const char *data, size_t len)
+{
+    size_t at = VERSION_BYTES + sizeof(" 200 ") - 1;
+
+    if (len < at || memcmp(data, "HTTP/1.1 ", VERSION_BYTES + 1) != 0 || data[at - 1] != ' ' ||
+        data[at - 4] < '1' || data[at - 4] > '5' || !is_digit(data[at - 3]) ||
+        !is_digit(data[at - 2])) {
+        return 0;
+    }
+    at += run_of(data + at, len - at, IN_TEXT);
+    return len - at >= 2 && data[at] == '\r' && data[at + 1] == '\n' ? at + 2 : 0;
+}
+
+/* A start line that is here whole and of the usual kind; 0: it is to be looked at byte by byte. */
+static size_t plain_start_line(struct h1_scan *scan, const char *data, size_t len)
+{
+    size_t line = scan->state == H1_SCAN_METHOD ? plain_request_line(scan, data, len)
+                                                : plain_status_line(data, len);
+
+    if (line > 0) {
+        memcpy(scan->version, "11", sizeof(scan->version));
+        enter(scan, H1_SCAN_FIELDS);
+    }
+    return line;
+}
+
 /* One field line, or as much of it as there is; *ret_done: it was the blank one. */
 static bool field_line(struct h1_scan *scan, const char *data, size_t len, size_t *ret_taken,
                        bool *ret_done)
@@ -222,6 +291,9 @@ enum h1_scan_result h1_scan_next(struct h1_scan *scan, const char *data, size_t 
     bool good = true;
     bool done = false;
 
+    if (scan->bytes == 0 && scan->state != H1_SCAN_FIELDS) {
+        pos = plain_start_line(scan, data, end);
+    }
     while (good && pos < end && scan->state != H1_SCAN_FIELDS) {
         good = start_line_byte(scan, data[pos]);
         pos += good;

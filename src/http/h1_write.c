@@ -84,17 +84,47 @@ static size_t fields_len(const struct field_list *fields)
     return len;
 }
 
+/* Behind the CRLF of a verbatim field. */
+static const char *line_end(const struct field *field)
+{
+    return field->value.ptr + field->value.len + 2;
+}
+
+/* Verbatim lines that follow on each other are copied at once; *at is the first of them and becomes
+ * the last. */
+static void put_run(struct text *out, const struct field_list *fields, size_t *at)
+{
+    const char *begin = fields->items[*at].name.ptr;
+    const char *end = line_end(&fields->items[*at]);
+
+    while (*at + 1 < fields->count) {
+        const struct field *next = &fields->items[*at + 1];
+
+        if (next->dropped || !next->verbatim || next->name.ptr != end) {
+            break;
+        }
+        end = line_end(next);
+        ++*at;
+    }
+    text_put(out, str_make(begin, (size_t)(end - begin)));
+}
+
 static void put_fields(struct text *out, const struct field_list *fields)
 {
     for (size_t i = 0; i < fields->count; i++) {
         const struct field *field = &fields->items[i];
 
-        if (!field->dropped) {
-            text_put(out, field->name);
-            text_put(out, STR(": "));
-            text_put(out, field->value);
-            text_put(out, STR("\r\n"));
+        if (field->dropped) {
+            continue;
         }
+        if (field->verbatim) {
+            put_run(out, fields, &i);
+            continue;
+        }
+        text_put(out, field->name);
+        text_put(out, STR(": "));
+        text_put(out, field->value);
+        text_put(out, STR("\r\n"));
     }
 }
 

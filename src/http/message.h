@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/attr.h"
 #include "base/str.h"
 #include "http/field.h"
 #include "http/target.h"
@@ -31,7 +32,7 @@ enum body_kind {
     BODY_LENGTH, /* length bytes follow (may be 0) */
     BODY_CHUNKED,
     BODY_UNTIL_CLOSE, /* responses only */
-};
+} SMALL;
 
 struct framing {
     enum body_kind kind;

@@ -227,7 +227,7 @@ static int make_page(const struct reply_options *options, struct arena *arena,
 
 static bool is_credential(const struct field *field)
 {
-    return field->id == FIELD_PROXY_AUTHORIZATION || str_ieq(field->name, STR("Authorization")) ||
+    return field->id == FIELD_PROXY_AUTHORIZATION || field->id == FIELD_AUTHORIZATION ||
            str_ieq(field->name, STR("Cookie")) || str_ieq(field->name, STR("Cookie2"));
 }
 

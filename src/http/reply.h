@@ -38,6 +38,8 @@ enum reply_reason {
     REPLY_DNS_NXDOMAIN,            /* 502 dns_error rcode NXDOMAIN */
     REPLY_DNS_NODATA,              /* 502 dns_error */
     REPLY_DNS_FAILED,              /* 502 dns_error SERVFAIL */
+    REPLY_DNS_REFUSED,             /* 502 dns_error without rcode: REFUSED, or nonsense */
+    REPLY_DNS_UNREACHABLE,         /* 502 dns_error without rcode: no server answered anything */
     REPLY_DNS_TIMEOUT,             /* 504 dns_timeout, end=timeout:dns */
     REPLY_REFUSED,                 /* 502 connection_refused */
     REPLY_UNREACHABLE,             /* 502 destination_ip_unroutable */

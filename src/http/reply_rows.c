@@ -110,8 +110,18 @@ static const struct reply_row rows[REPLY_REASON_COUNT] = {
     [REPLY_DNS_FAILED] = {
         .status = 502, .phrase = "DNS Failure", .proxy_error = "dns_error",
         .dns_rcode = "SERVFAIL", .end = "error:dns-failed",
-        .sentence = "The host name could not be resolved: the DNS servers did not give a usable "
-                    "answer.",
+        .sentence = "The host name could not be resolved: the DNS servers say that they failed.",
+    },
+    [REPLY_DNS_REFUSED] = {
+        .status = 502, .phrase = "DNS Failure", .proxy_error = "dns_error",
+        .end = "error:dns-failed",
+        .sentence = "The host name could not be resolved: the DNS servers refused the question or "
+                    "gave no usable answer.",
+    },
+    [REPLY_DNS_UNREACHABLE] = {
+        .status = 502, .phrase = "DNS Failure", .proxy_error = "dns_error",
+        .end = "error:dns-failed",
+        .sentence = "The host name could not be resolved: none of the DNS servers could be reached.",
     },
     [REPLY_DNS_TIMEOUT] = {
         .status = 504, .phrase = "DNS Timeout", .proxy_error = "dns_timeout",

@@ -8,11 +8,16 @@
 
 #define HTTP_PORT 80
 
-/* A fragment is never sent (RFC 9112 3.2), so '#' is as foreign here as a blank. */
+/* Visible ASCII. A fragment is never sent (RFC 9112 3.2), so '#' is as foreign here as a blank. */
+static const bool good_chars[256] = {
+    ['!' ... '"'] = true,
+    ['$' ... '~'] = true,
+};
+
 static bool has_bad_char(struct str text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] <= ' ' || text.ptr[i] > '~' || text.ptr[i] == '#') {
+        if (!good_chars[(unsigned char)text.ptr[i]]) {
             return true;
         }
     }
@@ -27,7 +32,6 @@ static int url_to_target_error(int error)
 
 static int parse_authority_form(struct str text, struct target *ret)
 {
-    struct target target = {.form = TARGET_AUTHORITY};
     int host_error;
     int r;
 
@@ -37,11 +41,12 @@ static int parse_authority_form(struct str text, struct target *ret)
     if (str_has(text, '@')) {
         return TARGET_USERINFO;
     }
-    r = url_parse_authority(text, &target.host, &target.port, &host_error);
+    r = url_parse_authority(text, &ret->host, &ret->port, &host_error);
     if (r != 0) {
         return url_to_target_error(r);
     }
-    *ret = target;
+    ret->form = TARGET_AUTHORITY;
+    ret->origin_form = STR("");
     return 0;
 }
 
@@ -95,19 +100,17 @@ static int parse_absolute_form(struct str method, struct str text, struct arena 
     if (url.has_userinfo) {
         return TARGET_USERINFO;
     }
-    *ret = (struct target){
-        .form = TARGET_ABSOLUTE,
-        .host = url.host,
-        .port = url.port != 0 ? url.port : HTTP_PORT,
-    };
-    return make_origin_form(method, url.rest, arena, &ret->origin_form);
+    r = make_origin_form(method, url.rest, arena, &ret->origin_form);
+    if (r == 0) {
+        ret->form = TARGET_ABSOLUTE;
+        ret->host = url.host;
+        ret->port = url.port != 0 ? url.port : HTTP_PORT;
+    }
+    return r;
 }
 
 int target_parse(struct str method, struct str text, struct arena *arena, struct target *ret)
 {
-    struct target target;
-    int r;
-
     if (has_bad_char(text)) {
         return TARGET_BAD_CHAR;
     }
@@ -117,11 +120,7 @@ int target_parse(struct str method, struct str text, struct arena *arena, struct
     if (str_starts(text, STR("/")) || str_eq(text, STR("*"))) {
         return TARGET_NOT_PROXY;
     }
-    r = parse_absolute_form(method, text, arena, &target);
-    if (r == 0) {
-        *ret = target;
-    }
-    return r;
+    return parse_absolute_form(method, text, arena, ret);
 }
 
 const char *target_error_text(int error)

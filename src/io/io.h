@@ -16,12 +16,14 @@
 #include "base/arena.h"
 #include "base/attr.h"
 #include "base/buf.h"
+#include "base/slab.h"
+#include "io/loop.h"
 #include "io/pipe_pool.h"
 
-struct loop;
 struct outq;
 
-#define IO_SCRATCH_BYTES ((size_t)64 << 10)
+/* A body of 64 KiB comes with its head in one read. */
+#define IO_SCRATCH_BYTES ((size_t)80 << 10)
 #define IO_GATHER_PIECES 64
 #define IO_GATHER_COPY_BYTES 2048
 
@@ -43,6 +45,8 @@ struct gather {
 
 struct io {
     struct loop *loop;          /* owned */
+    struct slabs slabs;         /* what connections consist of */
+    struct deadline trim;       /* of spare slabs */
     struct buf_account account; /* of the memory that bufs and arenas have in use */
     struct buf_pool bufs;
     struct arena_pool arenas;

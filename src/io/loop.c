@@ -12,11 +12,13 @@
 /* Distinct lengths that get a FIFO list of their own. Lists that run empty are used again for
  * another length; should they all be busy, a deadline is sorted into one common list. */
 #define LOOP_QUEUES 32
+#define LOOP_MOST_SLACK_MS 1024
 #define LOOP_HOOKS 4
 #define FIRST_TIMER_S 3600
 
 struct deadline_queue {
     uint64_t length_ms;
+    uint64_t slack_ms; /* one less than a power of two */
     struct list items; /* by at_ms, because all have one length */
 };
 
@@ -29,11 +31,14 @@ struct loop {
     struct event_base *base;
     struct event timer;
     uint64_t timer_at_ms; /* when the timer fires; 0: it is not armed */
+    uint64_t due_ms;      /* not before this moment is any deadline looked at */
+    uint64_t turn;
     uint64_t now_ms;
     bool now_known;
     bool stopping;
     size_t queue_count;
     struct deadline_queue queues[LOOP_QUEUES];
+    struct deadline_queue *last[64]; /* found, by a hash of the length; NULL: none yet */
     struct list sorted; /* deadlines that found no queue */
     struct list ready;
     struct list graves;
@@ -69,6 +74,7 @@ int loop_new(struct loop **ret)
     }
     event_config_free(config);
     config = NULL;
+    loop->due_ms = UINT64_MAX;
     list_init(&loop->sorted);
     list_init(&loop->ready);
     list_init(&loop->graves);
@@ -92,10 +98,10 @@ fail:
 static void bury_all(struct loop *loop)
 {
     while (!list_empty(&loop->graves)) {
-        struct corpse *corpse = LIST_FIRST(&loop->graves, struct corpse, node);
+        struct task *task = LIST_FIRST(&loop->graves, struct task, node);
 
-        list_remove(&corpse->node);
-        corpse->bury(corpse);
+        list_remove(&task->node);
+        task->run(task);
     }
 }
 
@@ -108,6 +114,11 @@ void loop_free(struct loop *loop)
     (void)event_del(&loop->timer);
     event_base_free(loop->base);
     mem_free(loop);
+}
+
+uint64_t loop_turn(const struct loop *loop)
+{
+    return loop->turn;
 }
 
 struct event_base *loop_base(struct loop *loop)
@@ -137,38 +148,71 @@ void loop_on_turn_end(struct loop *loop, void (*hook)(void *arg), void *arg)
 
 /* ------------------------------------------------------------------ deadlines */
 
-void deadline_init(struct deadline *deadline, struct loop *loop,
-                   void (*fire)(struct deadline *deadline))
+void deadline_init(struct deadline *deadline, void (*fire)(struct deadline *deadline))
 {
     list_init(&deadline->node);
     deadline->at_ms = 0;
     deadline->fire = fire;
-    deadline->loop = loop;
+}
+
+/* Deadlines of a length that lie within this time of each other end one poll together: thousands
+ * that were armed within a second wake the loop a few times, not thousands. */
+static uint64_t slack_of(uint64_t length_ms)
+{
+    uint64_t slack_ms = 1;
+
+    while (slack_ms * 2 <= MIN(length_ms / 32, LOOP_MOST_SLACK_MS)) {
+        slack_ms *= 2;
+    }
+    return slack_ms - 1;
+}
+
+/* A moment that deadlines of all lengths near it share. */
+static uint64_t due_of(const struct deadline *deadline, uint64_t slack_ms)
+{
+    return (deadline->at_ms + slack_ms) & ~slack_ms;
+}
+
+static struct deadline_queue *vacant_queue(struct loop *loop)
+{
+    for (size_t i = 0; i < loop->queue_count; i++) {
+        if (list_empty(&loop->queues[i].items)) {
+            return &loop->queues[i];
+        }
+    }
+    if (loop->queue_count == LOOP_QUEUES) {
+        return NULL;
+    }
+    list_init(&loop->queues[loop->queue_count].items);
+    return &loop->queues[loop->queue_count++];
+}
+
+static struct deadline_queue *search_queue(struct loop *loop, uint64_t length_ms)
+{
+    struct deadline_queue *vacant;
+
+    for (size_t i = 0; i < loop->queue_count; i++) {
+        if (loop->queues[i].length_ms == length_ms) {
+            return &loop->queues[i];
+        }
+    }
+    vacant = vacant_queue(loop);
+    if (vacant) {
+        vacant->length_ms = length_ms;
+        vacant->slack_ms = slack_of(length_ms);
+    }
+    return vacant;
 }
 
 /* The list for this length, or NULL when all are busy with other lengths. */
 static struct deadline_queue *queue_for(struct loop *loop, uint64_t length_ms)
 {
-    struct deadline_queue *vacant = NULL;
+    struct deadline_queue **last = &loop->last[length_ms * 0x9e3779b97f4a7c15U >> 58];
 
-    for (size_t i = 0; i < loop->queue_count; i++) {
-        struct deadline_queue *queue = &loop->queues[i];
-
-        if (queue->length_ms == length_ms) {
-            return queue;
-        }
-        if (!vacant && list_empty(&queue->items)) {
-            vacant = queue;
-        }
+    if (!*last || (*last)->length_ms != length_ms) {
+        *last = search_queue(loop, length_ms);
     }
-    if (loop->queue_count < LOOP_QUEUES) {
-        vacant = &loop->queues[loop->queue_count++];
-        list_init(&vacant->items);
-    }
-    if (vacant) {
-        vacant->length_ms = length_ms;
-    }
-    return vacant;
+    return *last;
 }
 
 static void insert_sorted(struct list *head, struct deadline *deadline)
@@ -181,18 +225,23 @@ static void insert_sorted(struct list *head, struct deadline *deadline)
     list_insert_between(&deadline->node, prev, prev->next);
 }
 
-void deadline_arm(struct deadline *deadline, uint64_t length_ms)
+void deadline_arm(struct deadline *deadline, struct loop *loop, uint64_t length_ms)
 {
-    struct loop *loop = deadline->loop;
-    struct deadline_queue *queue = queue_for(loop, length_ms);
+    uint64_t at_ms = loop_now_ms(loop) + length_ms;
+    struct deadline_queue *queue;
 
+    if (deadline_armed(deadline) && deadline->at_ms == at_ms) {
+        return; /* touched again within a turn */
+    }
+    queue = queue_for(loop, length_ms);
     list_remove(&deadline->node);
-    deadline->at_ms = loop_now_ms(loop) + length_ms;
+    deadline->at_ms = at_ms;
     if (queue) {
         list_push_back(&queue->items, &deadline->node);
     } else {
         insert_sorted(&loop->sorted, deadline);
     }
+    loop->due_ms = MIN(loop->due_ms, due_of(deadline, queue ? queue->slack_ms : 0));
 }
 
 void deadline_disarm(struct deadline *deadline)
@@ -213,40 +262,49 @@ static void expire_list(struct list *head, uint64_t now_ms)
     }
 }
 
+static uint64_t first_due(const struct list *items, uint64_t slack_ms)
+{
+    return list_empty(items) ? UINT64_MAX
+                             : due_of(LIST_FIRST(items, struct deadline, node), slack_ms);
+}
+
+/* Between two looks deadlines only come (see deadline_arm) or go: due_ms is early at worst, and one
+ * look then is for nothing. */
 static void expire_all(struct loop *loop)
 {
     uint64_t now_ms = loop_now_ms(loop);
 
+    if (now_ms < loop->due_ms) {
+        return;
+    }
     for (size_t i = 0; i < loop->queue_count; i++) {
         expire_list(&loop->queues[i].items, now_ms);
     }
     expire_list(&loop->sorted, now_ms);
+    loop->due_ms = first_due(&loop->sorted, 0);
+    for (size_t i = 0; i < loop->queue_count; i++) {
+        const struct deadline_queue *queue = &loop->queues[i];
+
+        loop->due_ms = MIN(loop->due_ms, first_due(&queue->items, queue->slack_ms));
+    }
 }
 
-static uint64_t first_of(const struct list *head)
-{
-    return list_empty(head) ? UINT64_MAX : LIST_FIRST(head, struct deadline, node)->at_ms;
-}
-
-/* Sees to it that the poll ends when the next deadline is due. A timer that is armed for an earlier
- * moment stays: it ends one poll for nothing and is cheaper than moving it at every touch. */
+/* Sees to it that the poll ends when the next look at the deadlines is due. A timer that is armed
+ * for an earlier moment stays: it ends one poll for nothing and is cheaper than moving it. */
 static void arm_timer(struct loop *loop)
 {
-    uint64_t next_ms = first_of(&loop->sorted);
     uint64_t wait_ms;
     struct timeval tv;
 
-    for (size_t i = 0; i < loop->queue_count; i++) {
-        next_ms = MIN(next_ms, first_of(&loop->queues[i].items));
-    }
-    if (next_ms == UINT64_MAX || (loop->timer_at_ms != 0 && loop->timer_at_ms <= next_ms)) {
+    if (loop->due_ms == UINT64_MAX ||
+        (loop->timer_at_ms != 0 && loop->timer_at_ms <= loop->due_ms)) {
         return;
     }
-    wait_ms = next_ms > loop_now_ms(loop) ? next_ms - loop_now_ms(loop) : 0;
+    wait_ms = loop->due_ms - MIN(loop->due_ms, loop_now_ms(loop));
     tv.tv_sec = (time_t)(wait_ms / 1000);
     tv.tv_usec = (suseconds_t)(wait_ms % 1000 * 1000);
     if (event_add(&loop->timer, &tv) == 0) {
-        loop->timer_at_ms = next_ms;
+        loop->timer_at_ms = loop->due_ms;
     }
 }
 
@@ -285,11 +343,10 @@ static void run_ready(struct loop *loop)
     }
 }
 
-void loop_bury(struct loop *loop, struct corpse *corpse, void (*bury)(struct corpse *corpse))
+void loop_bury(struct loop *loop, struct task *task, void (*bury)(struct task *task))
 {
-    corpse->bury = bury;
-    list_init(&corpse->node);
-    list_push_back(&loop->graves, &corpse->node);
+    task_init(task, bury);
+    list_push_back(&loop->graves, &task->node);
 }
 
 static void end_turn(struct loop *loop)
@@ -308,6 +365,7 @@ int loop_run(struct loop *loop)
         int flags = EVLOOP_ONCE | (list_empty(&loop->ready) ? 0 : EVLOOP_NONBLOCK);
 
         loop->now_known = false; /* it may be a long poll */
+        loop->turn++;
         if (event_base_loop(loop->base, flags) < 0) {
             return -EIO;
         }
@@ -327,7 +385,7 @@ struct loop_watch {
     bool added;
     void (*ready)(void *arg, int fd, unsigned what);
     void *arg;
-    struct corpse corpse;
+    struct task grave;
 };
 
 static void on_watch(evutil_socket_t fd, short what, void *arg)
@@ -389,9 +447,9 @@ int loop_watch_new(struct loop *loop, int fd, unsigned what,
     return 0;
 }
 
-static void bury_watch(struct corpse *corpse)
+static void bury_watch(struct task *task)
 {
-    mem_free(CONTAINER_OF(corpse, struct loop_watch, corpse));
+    mem_free(CONTAINER_OF(task, struct loop_watch, grave));
 }
 
 void loop_watch_free(struct loop_watch *watch)
@@ -403,7 +461,7 @@ void loop_watch_free(struct loop_watch *watch)
         (void)event_del(&watch->event);
         watch->added = false;
     }
-    loop_bury(watch->loop, &watch->corpse, bury_watch);
+    loop_bury(watch->loop, &watch->grave, bury_watch);
 }
 
 const char *loop_library_version(void)

@@ -28,6 +28,8 @@ void loop_stop(struct loop *loop);
 
 /* Monotonic milliseconds, read at most once per turn. */
 uint64_t loop_now_ms(struct loop *loop);
+/* Counts the looks at the descriptors, from 1. */
+uint64_t loop_turn(const struct loop *loop);
 /* For rooms in io/ (and server/admin) only. */
 struct event_base *loop_base(struct loop *loop);
 
@@ -36,14 +38,13 @@ struct deadline {
     struct list node;
     uint64_t at_ms;
     void (*fire)(struct deadline *deadline);
-    struct loop *loop;
 };
 
-void deadline_init(struct deadline *deadline, struct loop *loop,
-                   void (*fire)(struct deadline *deadline));
-/* (Re-)arms for length_ms from now. Lengths that many deadlines share cost O(1); fire is called
- * once, from the loop, never earlier. */
-void deadline_arm(struct deadline *deadline, uint64_t length_ms);
+void deadline_init(struct deadline *deadline, void (*fire)(struct deadline *deadline));
+/* (Re-)arms for length_ms from now, always on the same loop. Lengths that many deadlines share cost
+ * O(1); fire is called once, from the loop, never earlier, and by a 32nd of the length later (a
+ * second at most), so that many share one wake-up. */
+void deadline_arm(struct deadline *deadline, struct loop *loop, uint64_t length_ms);
 void deadline_disarm(struct deadline *deadline);
 static inline bool deadline_armed(const struct deadline *deadline)
 {
@@ -61,13 +62,9 @@ void task_init(struct task *task, void (*run)(struct task *task));
 void loop_defer(struct loop *loop, struct task *task);
 void task_cancel(struct task *task);
 
-/* Something to free once the stack has unwound to the loop. */
-struct corpse {
-    struct list node;
-    void (*bury)(struct corpse *corpse);
-};
-
-void loop_bury(struct loop *loop, struct corpse *corpse, void (*bury)(struct corpse *corpse));
+/* Has bury called once the stack has unwound to the loop: nothing is freed under a caller's feet.
+ * task is the dead thing's own, and cancelled; from here on nothing can defer it. */
+void loop_bury(struct loop *loop, struct task *task, void (*bury)(struct task *task));
 
 /* Called at the end of every turn, before the graveyard is emptied (flushing log batches). At
  * most 4. */

@@ -4,18 +4,27 @@
 /*
  * Pipes for splice(2): taken while bytes are in flight, given back when
  * drained. A pipe that still holds bytes is closed instead, so that one
- * connection's bytes never reach another.
+ * connection's bytes never reach another. Where there is no pipe, or none of
+ * a useful size, the caller copies.
  */
 
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 
 struct io;
+struct stream;
 
-#define PIPE_BYTES ((size_t)256 << 10) /* asked for; the kernel may give less */
-#define PIPE_POOL_MAX 32
+/* Asked for, and the most that is moved at once. Less serves, down to the second figure: a slot of
+ * a pipe holds a page or a segment, so small ones move little. */
+#define PIPE_BYTES ((size_t)1 << 20)
+#define PIPE_MIN_BYTES ((size_t)256 << 10)
+/* Kept by a worker for the next user: the pipes of one user of the system have a common limit. */
+#define PIPE_POOL_KEPT 4
+/* Open at one time, on one worker: the kernel's memory in them counts nowhere else. */
+#define PIPE_POOL_MAX 128
 
 struct pipe {
     int read_fd;
@@ -25,17 +34,28 @@ struct pipe {
 
 struct pipe_pool {
     struct io *io; /* borrowed */
-    struct pipe free_pipes[PIPE_POOL_MAX];
-    size_t free_count;
-    size_t max_free;
+    struct pipe pipes[PIPE_POOL_MAX];
+    struct pipe *kept[PIPE_POOL_KEPT]; /* open and empty */
+    size_t kept_count;
+    struct pipe *closed[PIPE_POOL_MAX];
+    size_t closed_count;
 };
 
-void pipe_pool_init(struct pipe_pool *pool, struct io *io, size_t max_free);
+void pipe_pool_init(struct pipe_pool *pool, struct io *io);
 void pipe_pool_deinit(struct pipe_pool *pool);
-/* 0 and *ret (owned), or negative errno (-EMFILE when the descriptor budget is spent): copy
- * instead. */
-MUST_USE int pipe_get(struct pipe_pool *pool, struct pipe *ret);
-/* Takes the pipe back; *pipe has read_fd -1 afterwards. */
+/* Owned by the caller until pipe_put, and empty; NULL: there is none, copy instead. */
+MUST_USE struct pipe *pipe_get(struct pipe_pool *pool);
+/* Takes the pipe back. NULL is accepted. */
 void pipe_put(struct pipe_pool *pool, struct pipe *pipe);
 /* Closes the pipes nobody uses; returns how many descriptors that freed. */
 int pipe_pool_shrink(struct pipe_pool *pool);
+
+/* Moves up to max bytes from the stream into the empty pipe. As stream_read, and -EOPNOTSUPP: the
+ * kernel would not, nothing was taken. */
+ssize_t pipe_fill(struct pipe *pipe, struct stream *from, uint64_t max);
+/* Moves what the pipe holds (at least one byte) to the stream. Bytes moved, -EAGAIN when the stream
+ * takes none now, -EOPNOTSUPP when the kernel would not (see pipe_read), or another negative errno:
+ * the stream is dead. */
+ssize_t pipe_drain(struct pipe *pipe, struct stream *to);
+/* Reads all that the pipe holds; dst has room for held_bytes. 0 or negative errno. */
+MUST_USE int pipe_read(struct pipe *pipe, char *dst);

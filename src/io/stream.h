@@ -4,19 +4,22 @@
 /*
  * The transport seam: a byte stream that does not block, in both directions,
  * each of which can end on its own. Readiness is cached in two bits; whoever
- * reads or writes until a bit is clear will be called when it is set again.
+ * reads or writes until a bit is clear will be called when it is set again
+ * (who splices past the functions here keeps the bits too: pipe_pool.c).
  * An owner may stop reading at any time and go on later by itself:
  * backpressure costs no system call.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
 #include "base/addr.h"
 #include "base/attr.h"
 
+struct io;
 struct stream;
 
 struct stream_ops {
@@ -33,12 +36,19 @@ struct stream_ops {
 
 struct stream {
     const struct stream_ops *ops;
+    struct io *io; /* borrowed: of the worker whose it is */
     /* Called from the loop when a bit was set. The owner may do anything, closing included. */
     void (*on_ready)(struct stream *stream);
     void *owner; /* borrowed */
     struct addr peer;
     bool readable;
     bool writable;
+    bool plenty;    /* the last read filled what it was given: bulk is likely to follow */
+    bool no_splice; /* the kernel has refused to */
+    /* Of stream_tcp alone: here they fill what would be a hole, and streams are many. */
+    bool ended;           /* no further edge will come: read on until 0 or an error */
+    bool looks_next;      /* the silence is armed for a look, else for the probes */
+    uint16_t keepalive_s; /* of the probes that are still to be asked for; 0: none are */
 };
 
 static inline void stream_set_owner(struct stream *stream, void *owner,
@@ -80,6 +90,10 @@ static inline void stream_close(struct stream *stream, bool reset)
 static inline int stream_splice_fd(struct stream *stream)
 {
     return stream->ops->splice_fd(stream);
+}
+static inline bool stream_can_splice(struct stream *stream)
+{
+    return !stream->no_splice && stream_splice_fd(stream) >= 0;
 }
 
 /* What the socket has met and nobody has been told yet: 0 or negative errno. The outcome of a

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/mem.h"
+#include "base/slab.h"
 #include "io/io.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -20,20 +20,28 @@
  * readable, and no further edge comes. A stream whose owner still expects something is therefore
  * looked at once more after this time of silence. */
 #define STREAM_VERIFY_MS 50
+/* A connection that we have opened gets its keep-alive probes in the first silence of this length
+ * (or of theirs, if that is shorter): they are four calls that most connections do not live to
+ * need. */
+#define STREAM_YOUNG_MS 5000
 
 struct stream_tcp {
     struct stream stream;
-    struct io *io;
-    struct event event;
-    struct deadline verify;
-    struct corpse corpse;
-    int fd;
-    bool peer_closed; /* EV_CLOSED seen: read on until 0 or an error, no further edge will come */
+    struct event event; /* knows the descriptor */
+    union {
+        struct deadline silence;
+        struct task grave; /* once closed */
+    };
 };
 
 static struct stream_tcp *tcp_of(struct stream *stream)
 {
     return CONTAINER_OF(stream, struct stream_tcp, stream);
+}
+
+static int fd_of(const struct stream_tcp *tcp)
+{
+    return tcp->event.ev_fd;
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
@@ -42,7 +50,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     if (what & EV_CLOSED) {
-        tcp->peer_closed = true;
+        tcp->stream.ended = true;
         tcp->stream.readable = true;
     }
     if (what & EV_READ) {
@@ -54,12 +62,49 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     tcp->stream.on_ready(&tcp->stream);
 }
 
-static void on_verify(struct deadline *deadline)
+static void set_keepalive(int fd, uint16_t idle_s)
 {
-    struct stream_tcp *tcp = CONTAINER_OF(deadline, struct stream_tcp, verify);
+    int on = 1;
+    int idle = idle_s;
+    int interval_s = 10;
+    int probes = 3;
 
-    tcp->stream.readable = true;
-    tcp->stream.on_ready(&tcp->stream);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static uint16_t keepalive_seconds(uint64_t keepalive_ms)
+{
+    /* 32767: the kernel's most. */
+    return keepalive_ms > 0 ? (uint16_t)MIN(MAX(keepalive_ms / 1000, 1), 32767) : 0;
+}
+
+/* Nothing is expected to come by itself. */
+static void await_keepalive(struct stream_tcp *tcp)
+{
+    tcp->stream.looks_next = false;
+    if (tcp->stream.keepalive_s > 0) {
+        deadline_arm(&tcp->silence, tcp->stream.io->loop,
+                     MIN((uint64_t)tcp->stream.keepalive_s * 1000, STREAM_YOUNG_MS));
+    } else {
+        deadline_disarm(&tcp->silence);
+    }
+}
+
+static void on_silence(struct deadline *deadline)
+{
+    struct stream_tcp *tcp = CONTAINER_OF(deadline, struct stream_tcp, silence);
+
+    if (tcp->stream.looks_next) {
+        await_keepalive(tcp);
+        tcp->stream.readable = true;
+        tcp->stream.on_ready(&tcp->stream);
+    } else {
+        set_keepalive(fd_of(tcp), tcp->stream.keepalive_s);
+        tcp->stream.keepalive_s = 0;
+    }
 }
 
 static ssize_t tcp_read(struct stream *stream, void *dst, size_t len)
@@ -68,19 +113,21 @@ static ssize_t tcp_read(struct stream *stream, void *dst, size_t len)
     ssize_t n;
 
     do {
-        n = read(tcp->fd, dst, len);
+        n = read(fd_of(tcp), dst, len);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         if (errno == EAGAIN) {
             stream->readable = false;
-            deadline_disarm(&tcp->verify);
+            await_keepalive(tcp);
             return -EAGAIN;
         }
         return -errno;
     }
-    if (n > 0 && (size_t)n < len && !tcp->peer_closed) {
+    stream->plenty = (size_t)n == len;
+    if (n > 0 && (size_t)n < len && !stream->ended) {
         stream->readable = false;
-        deadline_arm(&tcp->verify, STREAM_VERIFY_MS);
+        tcp->stream.looks_next = true;
+        deadline_arm(&tcp->silence, tcp->stream.io->loop, STREAM_VERIFY_MS);
     }
     return n;
 }
@@ -96,7 +143,7 @@ static ssize_t tcp_writev(struct stream *stream, const struct iovec *iov, int co
         total += iov[i].iov_len;
     }
     do {
-        n = sendmsg(tcp->fd, &msg, MSG_NOSIGNAL);
+        n = sendmsg(fd_of(tcp), &msg, MSG_NOSIGNAL);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         if (errno == EAGAIN) {
@@ -113,12 +160,14 @@ static ssize_t tcp_writev(struct stream *stream, const struct iovec *iov, int co
 
 static int tcp_shut_write(struct stream *stream)
 {
-    return shutdown(tcp_of(stream)->fd, SHUT_WR) == 0 ? 0 : -errno;
+    return shutdown(fd_of(tcp_of(stream)), SHUT_WR) == 0 ? 0 : -errno;
 }
 
-static void bury_tcp(struct corpse *corpse)
+static void bury_tcp(struct task *task)
 {
-    mem_free(CONTAINER_OF(corpse, struct stream_tcp, corpse));
+    struct stream_tcp *tcp = CONTAINER_OF(task, struct stream_tcp, grave);
+
+    slab_free(&tcp->stream.io->slabs, tcp);
 }
 
 static void tcp_close(struct stream *stream, bool reset)
@@ -128,20 +177,19 @@ static void tcp_close(struct stream *stream, bool reset)
     if (reset) {
         struct linger now = {.l_onoff = 1, .l_linger = 0};
 
-        (void)setsockopt(tcp->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+        (void)setsockopt(fd_of(tcp), SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     }
     (void)event_del(&tcp->event);
-    deadline_disarm(&tcp->verify);
-    (void)close(tcp->fd);
-    io_fd_give(tcp->io, 1);
-    tcp->fd = -1;
+    deadline_disarm(&tcp->silence);
+    (void)close(fd_of(tcp));
+    io_fd_give(tcp->stream.io, 1);
     stream->on_ready = NULL;
-    loop_bury(tcp->io->loop, &tcp->corpse, bury_tcp);
+    loop_bury(tcp->stream.io->loop, &tcp->grave, bury_tcp);
 }
 
 static int tcp_splice_fd(struct stream *stream)
 {
-    return tcp_of(stream)->fd;
+    return fd_of(tcp_of(stream));
 }
 
 static int tcp_error(struct stream *stream)
@@ -149,7 +197,7 @@ static int tcp_error(struct stream *stream)
     int error = 0;
     socklen_t len = sizeof(error);
 
-    if (getsockopt(tcp_of(stream)->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+    if (getsockopt(fd_of(tcp_of(stream)), SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         return -errno;
     }
     return -error;
@@ -159,7 +207,7 @@ static bool tcp_is_quiet(struct stream *stream)
 {
     char byte;
 
-    if (recv(tcp_of(stream)->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) {
+    if (recv(fd_of(tcp_of(stream)), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) {
         return false;
     }
     stream->readable = false;
@@ -173,7 +221,7 @@ static bool tcp_has_event(struct stream *stream)
 
 static void tcp_relax(struct stream *stream)
 {
-    deadline_disarm(&tcp_of(stream)->verify);
+    await_keepalive(tcp_of(stream));
 }
 
 static const struct stream_ops tcp_ops = {
@@ -195,7 +243,7 @@ static void ignore_ready(struct stream *stream)
 
 int stream_tcp_new(struct io *io, int fd, const struct addr *peer, struct stream **ret)
 {
-    struct stream_tcp *tcp = mem_zalloc(sizeof(*tcp));
+    struct stream_tcp *tcp = slab_zalloc(&io->slabs, sizeof(*tcp));
 
     if (!tcp) {
         goto fail;
@@ -203,9 +251,8 @@ int stream_tcp_new(struct io *io, int fd, const struct addr *peer, struct stream
     tcp->stream.ops = &tcp_ops;
     tcp->stream.on_ready = ignore_ready;
     tcp->stream.peer = *peer;
-    tcp->io = io;
-    tcp->fd = fd;
-    deadline_init(&tcp->verify, io->loop, on_verify);
+    tcp->stream.io = io;
+    deadline_init(&tcp->silence, on_silence);
     (void)event_assign(&tcp->event, loop_base(io->loop), fd,
                        EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, tcp);
     if (event_add(&tcp->event, NULL) != 0) {
@@ -214,26 +261,24 @@ int stream_tcp_new(struct io *io, int fd, const struct addr *peer, struct stream
     *ret = &tcp->stream;
     return 0;
 fail:
-    mem_free(tcp);
+    slab_free(&io->slabs, tcp);
     (void)close(fd);
     io_fd_give(io, 1);
     return -ENOMEM;
 }
 
-void stream_tcp_tune(int fd, uint64_t keepalive_ms)
+static void set_nodelay(int fd)
 {
     int on = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (keepalive_ms > 0) {
-        int idle_s = (int)MIN(MAX(keepalive_ms / 1000, 1), 32767); /* the kernel's most */
-        int interval_s = 10;
-        int probes = 3;
+}
 
-        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+void stream_tcp_tune(int fd, uint64_t keepalive_ms)
+{
+    set_nodelay(fd);
+    if (keepalive_ms > 0) {
+        set_keepalive(fd, keepalive_seconds(keepalive_ms));
     }
 }
 
@@ -242,25 +287,31 @@ int stream_tcp_connect(struct io *io, const struct addr *to, uint64_t keepalive_
 {
     struct sockaddr_storage sa;
     socklen_t sa_len = addr_to_sockaddr(to, &sa);
+    struct stream_tcp *tcp;
     int fd;
+    int r;
 
     if (!io_fd_take(io, 1)) {
         return -EMFILE;
     }
     fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        int r = -errno;
-
+        r = -errno;
         io_fd_give(io, 1);
         return r;
     }
-    stream_tcp_tune(fd, keepalive_ms);
+    set_nodelay(fd);
     if (connect(fd, (const struct sockaddr *)&sa, sa_len) != 0 && errno != EINPROGRESS) {
-        int r = -errno;
-
+        r = -errno;
         (void)close(fd);
         io_fd_give(io, 1);
         return r;
     }
-    return stream_tcp_new(io, fd, to, ret);
+    r = stream_tcp_new(io, fd, to, ret);
+    if (r == 0) {
+        tcp = tcp_of(*ret);
+        tcp->stream.keepalive_s = keepalive_seconds(keepalive_ms);
+        await_keepalive(tcp);
+    }
+    return r;
 }

@@ -19,8 +19,9 @@ struct stream;
 MUST_USE int stream_tcp_new(struct io *io, int fd, const struct addr *peer, struct stream **ret);
 
 /* Starts connecting to a TCP address. 0 and *ret, whose writable bit comes up when the attempt has
- * ended (ask stream_error); -EMFILE when the descriptor budget is spent; negative errno of
- * socket(2) or connect(2). keepalive_ms as server.tcp_keepalive. */
+ * ended: alone when it came about, else with the readable bit (then ask stream_error); -EMFILE when
+ * the descriptor budget is spent; negative errno of socket(2) or connect(2). keepalive_ms as
+ * server.tcp_keepalive. */
 MUST_USE int stream_tcp_connect(struct io *io, const struct addr *to, uint64_t keepalive_ms,
                                 struct stream **ret);
 

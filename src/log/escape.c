@@ -240,16 +240,18 @@ void escape_put(struct text *out, struct str s, enum escape_style style, size_t 
 
 static bool is_bare(struct str s)
 {
-    return s.len > 0 && plain_run(s, AS_BARE) == s.len && !str_eq(s, STR("-"));
+    return s.len > 0 && plain_run(s, AS_BARE) == s.len && !(s.len == 1 && s.ptr[0] == '-');
 }
 
 void escape_put_logfmt(struct text *out, struct str s, size_t max_bytes)
 {
-    if (is_bare(s)) {
+    if (!is_bare(s)) {
+        escape_put_json(out, s, max_bytes);
+    } else if (s.len <= max_bytes) {
+        text_put(out, s); /* nearly every value: it was looked at once and is copied */
+    } else {
         escape_put(out, s, ESCAPE_QUOTED, max_bytes);
-        return;
     }
-    escape_put_json(out, s, max_bytes);
 }
 
 void escape_put_json(struct text *out, struct str s, size_t max_bytes)

@@ -379,13 +379,14 @@ bool log_writer_put(struct log_writer *w, struct str lines, size_t line_count)
     ASSERT(lines.ptr[lines.len - 1] == '\n');
     (void)pthread_mutex_lock(&w->lock);
     taken = tell_dropped(w, lines.len) && ring_put(&w->ring, lines);
-    if (taken) {
-        (void)pthread_cond_signal(&w->wake);
-    } else {
+    if (!taken) {
         w->dropped += line_count;
         w->dropped_untold += line_count;
     }
     (void)pthread_mutex_unlock(&w->lock);
+    if (taken) {
+        (void)pthread_cond_signal(&w->wake); /* not before: it would wake up to wait for the lock */
+    }
     return taken;
 }
 

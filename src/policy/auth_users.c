@@ -181,7 +181,7 @@ static int new_users(const char *path, struct auth_users **ret)
         return -ENOMEM;
     }
     ref_init(&users->ref);
-    arena_pool_init(&users->chunks, 0, NULL);
+    arena_pool_init(&users->chunks, NULL, NULL);
     arena_init(&users->arena, &users->chunks);
     users->path = mem_strdup(path);
     if (!users->path || map_init(&users->names) != 0) {
@@ -267,7 +267,6 @@ void auth_users_unref(struct auth_users *users)
     }
     map_deinit(&users->names);
     arena_reset(&users->arena);
-    arena_pool_deinit(&users->chunks);
     mem_free(users->path);
     mem_free(users);
 }

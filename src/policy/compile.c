@@ -246,7 +246,7 @@ int policy_new(const struct conf *conf, const struct policy *previous,
     if (!policy) {
         return -ENOMEM;
     }
-    arena_pool_init(&policy->pool, 0, NULL);
+    arena_pool_init(&policy->pool, NULL, NULL);
     arena_init(&policy->arena, &policy->pool);
     error = compile(&compiler);
     if (error) {
@@ -267,7 +267,6 @@ void policy_free(struct policy *policy)
     }
     domains_shelf_deinit(&policy->shelf);
     arena_reset(&policy->arena);
-    arena_pool_deinit(&policy->pool);
     mem_free(policy);
 }
 

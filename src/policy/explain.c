@@ -143,7 +143,7 @@ void policy_put_rule(const struct conf_rule *rule, void (*put)(void *arg, struct
     struct rule parsed = {0};
     const struct rule_condition *files = NULL;
 
-    arena_pool_init(&pool, 0, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     if (rule_parse(rule, &arena, &messages, &parsed) == 0) {
         files = rule_find(&parsed, RULE_HOSTS);
@@ -157,5 +157,4 @@ void policy_put_rule(const struct conf_rule *rule, void (*put)(void *arg, struct
     }
     conf_messages_deinit(&messages);
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
 }

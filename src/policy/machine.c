@@ -312,6 +312,7 @@ int machine_addrs_read(struct machine_addrs **ret)
 struct machine {
     struct machine_addrs *addrs; /* owned */
     int fd;
+    struct loop *loop;        /* borrowed */
     struct loop_watch *watch; /* owned */
     struct deadline retry;
 };
@@ -324,7 +325,7 @@ static void read_again(struct machine *machine)
     if (error) {
         log_event(LOG_WARNING, "machine", "this machine's addresses cannot be read: %s",
                   strerror(-error));
-        deadline_arm(&machine->retry, RETRY_MS);
+        deadline_arm(&machine->retry, machine->loop, RETRY_MS);
         return;
     }
     machine_addrs_free(machine->addrs);
@@ -357,7 +358,8 @@ int machine_new(struct loop *loop, struct machine **ret)
         return -ENOMEM;
     }
     machine->fd = -1;
-    deadline_init(&machine->retry, loop, on_retry);
+    machine->loop = loop;
+    deadline_init(&machine->retry, on_retry);
     /* First to be told of changes, then to read: nothing is missed. */
     error = open_netlink(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, SOCK_NONBLOCK, &machine->fd);
     if (!error) {

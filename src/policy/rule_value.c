@@ -248,6 +248,7 @@ static bool read_host(struct rule_reader *reader, struct str item, struct rule_h
 {
     bool is_below = str_starts(item, STR("."));
     struct str name = str_from(item, is_below ? 1 : 0);
+    char *copy;
 
     if (str_ends(name, STR("."))) {
         name.len--;
@@ -255,13 +256,15 @@ static bool read_host(struct rule_reader *reader, struct str item, struct rule_h
     if (!check_host(reader, item, name)) {
         return false;
     }
-    name = arena_copy(reader->arena, name);
-    if (!name.ptr) {
+    copy = arena_alloc_bytes(reader->arena, name.len);
+    if (!copy) {
         reader->error = -ENOMEM;
         return false;
     }
-    /* The copy is ours. */
-    str_lower_copy((char *)(uintptr_t)name.ptr, name.ptr, name.len);
+    for (size_t i = 0; i < name.len; i++) {
+        copy[i] = str_lower(name.ptr[i]);
+    }
+    name.ptr = copy;
     *ret = (struct rule_host){.name = name, .is_below = is_below, .is_glob = str_has(name, '*')};
     return true;
 }

@@ -37,7 +37,7 @@ static void on_turn_end(void *arg)
         log_writer_is_terminal(log->writer)) {
         hand_over(log);
     } else {
-        deadline_arm(&log->flush, BATCH_MS);
+        deadline_arm(&log->flush, log->loop, BATCH_MS);
     }
 }
 
@@ -52,7 +52,7 @@ int access_log_init(struct access_log *log, struct loop *loop, struct log_writer
     }
     *log = (struct access_log){.writer = writer, .format = format, .loop = loop};
     log->batch = text_over(memory, cap);
-    deadline_init(&log->flush, loop, on_flush);
+    deadline_init(&log->flush, on_flush);
     loop_on_turn_end(loop, on_turn_end, log);
     return 0;
 }

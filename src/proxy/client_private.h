@@ -2,15 +2,17 @@
 #pragma once
 
 /*
- * The inside of a client connection, shared by client_h1.c (states, reading),
- * client_write.c (responses onto the wire) and client_refuse.c (what a head
- * that cannot be served is answered with).
+ * The inside of a client connection, shared by client_h1.c (states, and how a
+ * connection ends), client_read.c (requests off the wire), client_write.c
+ * (responses onto the wire), client_splice.c (bulk) and client_refuse.c (what a
+ * head that cannot be served is answered with).
  */
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#include "base/addr.h"
+#include "base/attr.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "http/h1_parse.h"
@@ -18,12 +20,12 @@
 #include "http/reply.h"
 #include "io/loop.h"
 #include "io/outq.h"
+#include "io/stream.h"
 #include "upstream/upstream_pool.h"
 
 struct conf_listener;
 struct exchange;
 struct proxy;
-struct stream;
 
 enum client_state {
     CLIENT_IDLE,   /* between requests, no exchange */
@@ -34,48 +36,98 @@ enum client_state {
     CLIENT_LINGER, /* our side is shut; read until the client ends too (RFC 9112 9.6) */
     CLIENT_DETACHED, /* the stream belongs to a tunnel */
     CLIENT_CLOSED,
-};
+} SMALL;
 
+/* How far the request has come in. */
+enum client_input {
+    INPUT_HEAD,   /* its head, or nothing yet */
+    INPUT_BODY,   /* content follows */
+    INPUT_WHOLE,  /* all of it; what comes now belongs to the next one */
+    INPUT_BROKEN, /* it cannot be read on: the parser takes nothing more, ever */
+} SMALL;
+
+/* What the response says of the connection. */
+enum client_answer {
+    ANSWER_NONE, /* no final head has left */
+    ANSWER_KEEPS,
+    ANSWER_CLOSES,  /* it is the last */
+    ANSWER_ABORTED, /* it broke off and must look so */
+} SMALL;
+
+/* Three cache lines, the last of them what neighbours in lists touch; thousands may be idle. */
 struct client {
-    enum client_state state;
     struct proxy *proxy;
     struct stream *stream; /* owned */
     struct outq out;
-    struct buf in;            /* read, not yet taken by the parser */
+    struct buf in; /* read, not yet taken by the parser */
+
     struct h1_parser *parser; /* owned, as long as an exchange runs */
     struct exchange *x;       /* owned from HEAD to the end of ACTIVE or DRAIN */
     const struct conf_listener *listener;
-    struct addr peer;
     struct upstream_binding binding;
-    struct deadline deadline;
     struct task task;
-    struct list node;   /* in the proxy's idle or active clients */
-    struct list hungry; /* in the proxy's hungry clients: a head waits unread for buffer memory */
-    struct corpse corpse;
-    uint64_t served;         /* requests answered */
-    uint64_t bytes_in;       /* of this exchange */
-    uint64_t written_before; /* out.written_bytes at its start */
-    uint64_t drained_bytes;
+    uint64_t bytes_in; /* of this exchange; out.written_bytes are, too */
+
+    struct list node; /* in one of the proxy's lists of clients */
+    struct deadline deadline;
+    uint32_t drained_bytes; /* of an unwanted body */
+    enum client_state state;
+    enum client_input input;
+    enum client_answer answer;
     enum body_kind framing; /* of the response being written */
     bool refused;           /* answer 429 and close */
-    bool no_content;        /* the request has no body to wait for */
-    bool request_read;      /* the parser has seen the request's end */
-    bool input_ended;       /* the client has shut its side */
-    bool input_broken;      /* the parser takes nothing more */
-    bool close_after;       /* the connection ends with this response */
-    bool aborted;           /* the response broke off */
+    bool hungry;            /* IDLE, and a head waits unread for buffer memory */
+    bool has_served;        /* a request was answered */
+    bool ended;             /* the client has shut its side: what is left of it is in the buffer */
     bool was_blocked;       /* the exchange must hear when the queue is empty */
 };
 
+/* client_h1.c */
+static inline bool client_is_alive(const struct client *c)
+{
+    return c->state != CLIENT_CLOSED && c->state != CLIENT_DETACHED;
+}
+void client_set_state(struct client *c, enum client_state state);
 void client_drive(struct client *c);
+/* Closes at once; reset shows the peer that it has not everything. What ran must have ended. */
+void client_close(struct client *c, bool reset);
 /* Whatever ran for the client ends now, with that end value (NULL: what the exchange knows). */
 void client_end(struct client *c, const char *end, bool reset);
 
-/* Looks again at the clients whose heads wait for memory. */
-void client_feed_hungry(struct proxy *proxy);
+/* client_splice.c: bulk of bodies, past parser and read buffer. */
+/* What the client sends of a request's body; as outq_splice. */
+ssize_t client_splice_input(struct client *c);
+/* For client_downstream_ops. */
+ssize_t client_splice_body(void *downstream, struct stream *from, uint64_t max);
+
 /* After the stream and both buffers were given to a tunnel. */
 void client_detached(struct client *c);
 
+/* client_read.c. Those that return bool tell whether there may be more to do. */
+void client_set_input(struct client *c, enum client_input input);
+/* False when memory is out, and the client closed. */
+bool client_begin_exchange(struct client *c);
+/* The head is not read on: it is answered so, and the connection ends. details may be NULL. */
+void client_refuse_head(struct client *c, enum reply_reason reason, const char *details);
+/* Takes what waits in the buffer. */
+bool client_feed_waiting(struct client *c);
+/* The client has ended its side within a request, and the buffer has no more of it: so ends the
+ * client. False when it has not. */
+bool client_end_if_cut_short(struct client *c);
+/* Input is wanted, or the client may yet tell that it is leaving. */
+bool client_may_read(const struct client *c);
+/* One read of the stream, and what comes of it. */
+bool client_read(struct client *c);
+/* Something has come that no request has taken yet. */
+static inline bool client_has_input(const struct client *c)
+{
+    return buf_len(&c->in) > 0 || c->stream->readable;
+}
+/* Looks again at the clients whose heads wait for memory. */
+void client_feed_hungry(struct proxy *proxy);
+
+/* client_write.c */
+void client_set_answer(struct client *c, enum client_answer answer);
 extern const struct downstream_ops client_downstream_ops;
 
 /* The answer to a head or body the parser refused. */

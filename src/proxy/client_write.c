@@ -12,6 +12,20 @@
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
 
+void client_set_answer(struct client *c, enum client_answer answer)
+{
+    static const unsigned allowed[] = {
+        [ANSWER_NONE] =
+            1U << ANSWER_NONE | 1U << ANSWER_KEEPS | 1U << ANSWER_CLOSES | 1U << ANSWER_ABORTED,
+        [ANSWER_KEEPS] = 1U << ANSWER_NONE | 1U << ANSWER_ABORTED,
+        [ANSWER_CLOSES] = 1U << ANSWER_ABORTED,
+        [ANSWER_ABORTED] = 1U << ANSWER_ABORTED,
+    };
+
+    ASSERT(allowed[c->answer] & 1U << answer);
+    c->answer = answer;
+}
+
 static int write_head(struct client *c, struct response *response)
 {
     struct str head = h1_write_response(exchange_arena(c->x), response);
@@ -35,53 +49,69 @@ static struct framing frame(const struct request *request, const struct response
     return framing;
 }
 
+static struct str via_name(const struct client *c)
+{
+    return c->proxy->conf->server.via ? c->proxy->via_name : STR("");
+}
+
+/* What follows the head is no response to wait for the end of. */
+static int send_unanswered(struct client *c, struct response *response)
+{
+    const struct forward_response_options options = {.via_name = via_name(c)};
+    int r = forward_response(response, &options);
+
+    return r == 0 ? write_head(c, response) : r;
+}
+
+static int send_answer(struct client *c, struct response *response, bool closes)
+{
+    int r = write_head(c, response);
+
+    if (r == 0) {
+        client_set_answer(c, closes ? ANSWER_CLOSES : ANSWER_KEEPS);
+    }
+    return r;
+}
+
 static int send_forwarded(struct client *c, struct response *response)
 {
     const struct request *request = exchange_request(c->x);
-    struct forward_response_options options = {
-        .via_name = c->proxy->conf->server.via ? c->proxy->via_name : STR(""),
+    struct framing framing = frame(request, response);
+    const struct forward_response_options options = {
+        .via_name = via_name(c),
+        .framing = framing,
+        .close = !request->keep_alive || request->minor_version == 0 || c->proxy->draining ||
+                 framing.kind == BODY_UNTIL_CLOSE || exchange_awaits_continue(c->x),
         .client_is_1_0 = request->minor_version == 0,
+        .keep_length = request->method == METHOD_HEAD || response->status == 304,
     };
-    int r;
+    int r = forward_response(response, &options);
 
-    if (response_is_interim(response)) {
-        if (request->minor_version == 0) {
-            return 0; /* RFC 9110 15.2: never to a 1.0 client */
-        }
-    } else {
-        options.framing = frame(request, response);
-        options.keep_length = request->method == METHOD_HEAD || response->status == 304;
-        c->framing = options.framing.kind;
-        c->close_after = !request->keep_alive || request->minor_version == 0 ||
-                         c->proxy->draining || options.framing.kind == BODY_UNTIL_CLOSE ||
-                         exchange_awaits_continue(c->x);
-        options.close = c->close_after;
-    }
-    r = forward_response(response, &options);
-    return r == 0 ? write_head(c, response) : r;
+    c->framing = framing.kind;
+    return r == 0 ? send_answer(c, response, options.close) : r;
 }
 
 static int op_send_head(void *downstream, struct response *response, enum downstream_head kind)
 {
     struct client *c = downstream;
-    struct forward_response_options options = {
-        .via_name = c->proxy->conf->server.via ? c->proxy->via_name : STR("")};
-    int r = 0;
 
     switch (kind) {
     case DOWNSTREAM_FORWARDED:
-        return send_forwarded(c, response);
+        if (!response_is_interim(response)) {
+            return send_forwarded(c, response);
+        }
+        if (exchange_request(c->x)->minor_version == 0) {
+            return 0; /* RFC 9110 15.2: never to a 1.0 client */
+        }
+        return send_unanswered(c, response);
     case DOWNSTREAM_OWN:
         c->framing = BODY_LENGTH;
-        c->close_after = field_has_token(&response->fields, FIELD_CONNECTION, STR("close"));
-        break;
+        return send_answer(c, response,
+                           field_has_token(&response->fields, FIELD_CONNECTION, STR("close")));
     case DOWNSTREAM_TUNNEL:
-        if (response->status == 101) {
-            r = forward_response(response, &options);
-        }
         break;
     }
-    return r == 0 ? write_head(c, response) : r;
+    return response->status == 101 ? send_unanswered(c, response) : write_head(c, response);
 }
 
 static void op_send_body(void *downstream, struct str data)
@@ -96,7 +126,7 @@ static void op_send_body(void *downstream, struct str data)
 
         outq_add_copy(&c->out, str_make(size, h1_write_chunk_head(size, data.len)));
         outq_add(&c->out, data);
-        outq_add(&c->out, STR("\r\n"));
+        outq_add_copy(&c->out, STR("\r\n")); /* one piece with what comes next */
     } else {
         outq_add(&c->out, data);
     }
@@ -111,7 +141,7 @@ static void op_end(void *downstream, struct field_list *trailers)
         struct str last = h1_write_last_chunk(exchange_arena(c->x), trailers);
 
         if (!last.ptr) {
-            c->aborted = true;
+            client_set_answer(c, ANSWER_ABORTED);
         }
         outq_add(&c->out, last);
     }
@@ -122,7 +152,7 @@ static void op_abort(void *downstream)
 {
     struct client *c = downstream;
 
-    c->aborted = true;
+    client_set_answer(c, ANSWER_ABORTED);
     loop_defer(c->proxy->io->loop, &c->task);
 }
 
@@ -149,7 +179,7 @@ static void op_count(void *downstream, uint64_t *ret_in, uint64_t *ret_out)
     struct client *c = downstream;
 
     *ret_in = c->bytes_in;
-    *ret_out = c->out.written_bytes - c->written_before;
+    *ret_out = c->out.written_bytes;
 }
 
 static int op_detach(void *downstream, struct downstream_detached *ret)
@@ -169,14 +199,13 @@ static int op_detach(void *downstream, struct downstream_detached *ret)
 
 static bool op_has_input_ahead(void *downstream)
 {
-    struct client *c = downstream;
-
-    return buf_len(&c->in) > 0 || c->stream->readable;
+    return client_has_input(downstream);
 }
 
 const struct downstream_ops client_downstream_ops = {
     .send_head = op_send_head,
     .send_body = op_send_body,
+    .splice_body = client_splice_body,
     .end = op_end,
     .abort = op_abort,
     .body_wanted = op_body_wanted,

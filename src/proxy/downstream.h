@@ -8,6 +8,8 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 #include "base/buf.h"
@@ -37,6 +39,9 @@ struct downstream_ops {
     MUST_USE int (*send_head)(void *downstream, struct response *response,
                               enum downstream_head kind);
     void (*send_body)(void *downstream, struct str data);
+    /* The same from a stream in which it waits, as outq_splice; max: what is left of the body, or
+     * UINT64_MAX. */
+    ssize_t (*splice_body)(void *downstream, struct stream *from, uint64_t max);
     /* The response is complete. */
     void (*end)(void *downstream, struct field_list *trailers);
     /* The response breaks off and must look so. */

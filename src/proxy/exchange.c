@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/mem.h"
+#include "base/slab.h"
 #include "conf/conf.h"
 #include "http/forward.h"
 #include "io/io.h"
@@ -25,7 +25,7 @@ struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
                               struct upstream_binding *binding, const struct downstream_ops *ops,
                               void *downstream)
 {
-    struct exchange *x = mem_zalloc(sizeof(*x));
+    struct exchange *x = slab_zalloc(&proxy->io->slabs, sizeof(*x));
 
     if (!x) {
         return NULL;
@@ -101,9 +101,20 @@ void exchange_abort(struct exchange *x, const char *end)
     x->down->abort(x->downstream);
 }
 
-static void bury_exchange(struct corpse *corpse)
+static void bury_exchange(struct task *task)
 {
-    mem_free(CONTAINER_OF(corpse, struct exchange, corpse));
+    struct exchange *x = CONTAINER_OF(task, struct exchange, grave);
+
+    slab_free(&x->proxy->io->slabs, x);
+}
+
+void exchange_forget(struct exchange *x)
+{
+    exchange_cancel_work(x);
+    exchange_set_state(x, EXCHANGE_DONE);
+    deadline_disarm(&x->whole);
+    arena_reset(&x->arena);
+    loop_bury(x->proxy->io->loop, &x->grave, bury_exchange);
 }
 
 void exchange_finish(struct exchange *x, const char *end)
@@ -115,11 +126,7 @@ void exchange_finish(struct exchange *x, const char *end)
         x->down->count(x->downstream, &record.bytes_in, &record.bytes_out);
         access_log_put(&x->proxy->access, &record);
     }
-    exchange_cancel_work(x);
-    exchange_set_state(x, EXCHANGE_DONE);
-    deadline_disarm(&x->whole);
-    arena_reset(&x->arena);
-    loop_bury(x->proxy->io->loop, &x->corpse, bury_exchange);
+    exchange_forget(x);
 }
 
 bool exchange_response_over(const struct exchange *x)
@@ -198,7 +205,7 @@ void exchange_start(struct exchange *x, bool no_content)
     x->request_half = no_content ? REQUEST_ENDED : REQUEST_BODY;
     exchange_set_state(x, EXCHANGE_ADMIT);
     if (whole_ms > 0) {
-        deadline_arm(&x->whole, whole_ms);
+        deadline_arm(&x->whole, x->proxy->io->loop, whole_ms);
     }
     exchange_admit(x);
 }
@@ -232,8 +239,22 @@ void exchange_body(struct exchange *x, struct str data)
     origin_net_ops.send_body(&x->origin, data);
 }
 
+/* A length above the limit was refused with the head. */
+ssize_t exchange_splice_body(struct exchange *x, struct stream *from, uint64_t max)
+{
+    ssize_t n = origin_net_ops.splice_body(&x->origin, from, max);
+
+    if (n > 0) {
+        x->body_in += (uint64_t)n;
+    }
+    return n;
+}
+
 void exchange_body_end(struct exchange *x, struct field_list *trailers)
 {
+    if (x->request_half != REQUEST_BODY) {
+        return; /* it has been refused meanwhile */
+    }
     x->request_half = REQUEST_ENDED;
     if (x->state == EXCHANGE_FORWARD) {
         forward_trailers(trailers);
@@ -351,6 +372,17 @@ static void on_body(void *arg, struct str data)
     x->down->send_body(x->downstream, data);
 }
 
+static ssize_t on_splice_body(void *arg, struct stream *from, uint64_t max)
+{
+    struct exchange *x = arg;
+    ssize_t n = x->down->splice_body(x->downstream, from, max);
+
+    if (n > 0) {
+        x->body_out += (uint64_t)n;
+    }
+    return n;
+}
+
 static void on_end(void *arg, struct field_list *trailers)
 {
     struct exchange *x = arg;
@@ -418,6 +450,7 @@ const struct origin_events exchange_origin_events = {
     .interim = on_interim,
     .head = on_head,
     .body = on_body,
+    .splice_body = on_splice_body,
     .end = on_end,
     .failed = on_failed,
     .drained = on_drained,

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/addr.h"
 #include "base/arena.h"
@@ -24,6 +25,7 @@ struct downstream_ops;
 struct exchange;
 struct field_list;
 struct proxy;
+struct stream;
 struct upstream_binding;
 
 enum exchange_state {
@@ -66,6 +68,9 @@ void exchange_reject(struct exchange *x, enum reply_reason reason, const char *d
 /* The request's body. Only while exchange_wants_body. data is borrowed until the next io_scratch.
  */
 void exchange_body(struct exchange *x, struct str data);
+/* The same from a stream in which it waits, as outq_splice; max: what is left of a body whose
+ * length was told. */
+ssize_t exchange_splice_body(struct exchange *x, struct stream *from, uint64_t max);
 void exchange_body_end(struct exchange *x, struct field_list *trailers);
 /* The body's framing broke (answered 400 if that is still possible). */
 void exchange_body_broken(struct exchange *x, enum reply_reason reason, const char *details);
@@ -86,5 +91,7 @@ void exchange_client_half_closed(struct exchange *x);
  * exchange itself knows ("complete", "denied", ...), else what ended it ("client-closed",
  * "shutdown", "timeout:header"). */
 void exchange_finish(struct exchange *x, const char *end);
+/* The same without a line: the client has sent nothing of a request. */
+void exchange_forget(struct exchange *x);
 
 bool exchange_response_over(const struct exchange *x); /* ended or aborted */

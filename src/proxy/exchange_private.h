@@ -29,7 +29,7 @@ struct allowed {
     struct str rule;
 };
 
-#define EXCHANGE_MAX_ALLOWED 32
+#define EXCHANGE_MAX_JUDGED 32
 
 struct exchange {
     enum exchange_state state;
@@ -54,10 +54,11 @@ struct exchange {
     struct resolve_query *query;
     struct auth_query *auth_query; /* the client's credentials are being checked */
     struct str user;               /* whose they were; empty: nobody has asked, or nobody's */
-    /* What policy allowed; as long as that is nothing, what it refused: valid credentials may open
-     * that yet. */
-    struct allowed allowed[EXCHANGE_MAX_ALLOWED];
+    struct allowed *allowed; /* in the arena, as they were judged; EXCHANGE_MAX_JUDGED at most */
     size_t allowed_count;
+    /* In the arena, as many, noted as long as nothing is allowed: valid credentials may open them
+     * yet. */
+    struct addr *refused;
     size_t refused_count;
     struct policy_verdict
         verdict; /* of the request, then of the address in use or of all that were refused */
@@ -69,7 +70,7 @@ struct exchange {
     struct deadline timer;
     enum exchange_timer timer_kind;
     struct deadline whole;
-    struct corpse corpse;
+    struct task grave;
 
     /* For the log. */
     char id[PROXY_ID_MAX];

@@ -163,10 +163,28 @@ static void offer_end(struct exchange *x)
 
 /* ------------------------------------------------------------------ names and judgement */
 
+/* items of the arena with room for one more; NULL when memory is out and the request was answered.
+ */
+static void *make_room(struct exchange *x, void *items, size_t count, size_t size)
+{
+    void *grown = arena_grow(&x->arena, items, count, size);
+
+    if (!grown && x->allowed_count == 0) {
+        exchange_reply(x, REPLY_NO_MEMORY, NULL);
+    }
+    return grown;
+}
+
 static void note_refused(struct exchange *x, const struct addr *addr,
                          const struct policy_verdict *verdict)
 {
-    if (x->allowed_count > 0 || x->refused_count == EXCHANGE_MAX_ALLOWED) {
+    struct addr *refused;
+
+    if (x->allowed_count > 0 || x->refused_count == EXCHANGE_MAX_JUDGED) {
+        return;
+    }
+    refused = make_room(x, x->refused, x->refused_count, sizeof(*refused));
+    if (!refused) {
         return;
     }
     if (x->refused_count == 0) {
@@ -174,7 +192,26 @@ static void note_refused(struct exchange *x, const struct addr *addr,
     } else {
         policy_sum_up(&x->verdict, verdict);
     }
-    x->allowed[x->refused_count++].addr = *addr;
+    x->refused = refused;
+    x->refused[x->refused_count++] = *addr;
+}
+
+/* False when there is no room; without the first there is nothing to go on with. */
+static bool note_allowed(struct exchange *x, const struct addr *addr, struct str rule)
+{
+    struct allowed *allowed;
+
+    if (x->allowed_count == EXCHANGE_MAX_JUDGED) {
+        return false;
+    }
+    allowed = make_room(x, x->allowed, x->allowed_count, sizeof(*allowed));
+    if (!allowed) {
+        return false;
+    }
+    x->refused_count = 0;
+    x->allowed = allowed;
+    x->allowed[x->allowed_count++] = (struct allowed){.addr = *addr, .rule = rule};
+    return true;
 }
 
 static void judge(struct exchange *x, const struct addr *found)
@@ -189,11 +226,9 @@ static void judge(struct exchange *x, const struct addr *found)
         note_refused(x, &facts.address, &verdict);
         return;
     }
-    if (x->allowed_count == EXCHANGE_MAX_ALLOWED) {
+    if (!note_allowed(x, &facts.address, verdict.rule)) {
         return;
     }
-    x->refused_count = 0;
-    x->allowed[x->allowed_count++] = (struct allowed){.addr = facts.address, .rule = verdict.rule};
     if (x->state == EXCHANGE_RESOLVE) {
         x->verdict = verdict;
         start_way(x);
@@ -206,8 +241,8 @@ static void reply_unresolved(struct exchange *x, enum resolve_status status)
     static const enum reply_reason reasons[] = {
         [RESOLVE_OK] = REPLY_DNS_NODATA,       [RESOLVE_NXDOMAIN] = REPLY_DNS_NXDOMAIN,
         [RESOLVE_NODATA] = REPLY_DNS_NODATA,   [RESOLVE_SERVFAIL] = REPLY_DNS_FAILED,
-        [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT, [RESOLVE_ERROR] = REPLY_DNS_FAILED,
-        [RESOLVE_NO_MEMORY] = REPLY_NO_MEMORY,
+        [RESOLVE_TIMEOUT] = REPLY_DNS_TIMEOUT, [RESOLVE_ERROR] = REPLY_DNS_UNREACHABLE,
+        [RESOLVE_REFUSED] = REPLY_DNS_REFUSED, [RESOLVE_NO_MEMORY] = REPLY_NO_MEMORY,
     };
 
     exchange_reply(x, reasons[status], NULL);
@@ -233,17 +268,16 @@ static void conclude(struct exchange *x, enum resolve_status status)
     }
 }
 
-/* Each is noted in its old place or one before that, if not allowed; so they can be gone through.
- */
+/* The same addresses: there is no second look-up. */
 void exchange_judge_again(struct exchange *x)
 {
+    const struct addr *addrs = x->refused;
     size_t count = x->refused_count;
 
+    x->refused = NULL;
     x->refused_count = 0;
     for (size_t i = 0; i < count && is_reaching(x); i++) {
-        struct addr addr = x->allowed[i].addr;
-
-        judge(x, &addr);
+        judge(x, &addrs[i]);
     }
     if (is_reaching(x)) {
         conclude(x, RESOLVE_OK);

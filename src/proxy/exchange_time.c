@@ -12,7 +12,7 @@ static void arm(struct exchange *x, enum exchange_timer kind, uint64_t length_ms
 {
     x->timer_kind = kind;
     if (length_ms > 0) {
-        deadline_arm(&x->timer, length_ms);
+        deadline_arm(&x->timer, x->proxy->io->loop, length_ms);
     } else {
         deadline_disarm(&x->timer);
     }
@@ -119,6 +119,6 @@ static void on_whole(struct deadline *deadline)
 
 void exchange_init_timers(struct exchange *x)
 {
-    deadline_init(&x->timer, x->proxy->io->loop, on_timer);
-    deadline_init(&x->whole, x->proxy->io->loop, on_whole);
+    deadline_init(&x->timer, on_timer);
+    deadline_init(&x->whole, on_whole);
 }

@@ -22,7 +22,7 @@ void proxy_init_lists(struct proxy *proxy)
     list_init(&proxy->active_clients);
     list_init(&proxy->hungry_clients);
     list_init(&proxy->tunnels);
-    deadline_init(&proxy->hungry, proxy->io->loop, on_hungry);
+    deadline_init(&proxy->hungry, on_hungry);
 }
 
 struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX])
@@ -35,6 +35,24 @@ struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX])
     return text_str(&id);
 }
 
+/* Whose next request lies unread is idle no longer. */
+static bool end_if_quiet(struct client *c)
+{
+    bool quiet = stream_is_quiet(c->stream);
+
+    if (quiet) {
+        client_end(c, NULL, false);
+    }
+    return quiet;
+}
+
+static void end_quiet_clients(struct list *clients)
+{
+    LIST_FOR_EACH (node, next, clients) {
+        (void)end_if_quiet(LIST_ITEM(node, struct client, node));
+    }
+}
+
 static void end_clients(struct list *clients, const char *end, bool reset)
 {
     while (!list_empty(clients)) {
@@ -45,11 +63,7 @@ static void end_clients(struct list *clients, const char *end, bool reset)
 bool proxy_shed_client(struct proxy *proxy)
 {
     LIST_FOR_EACH (node, next, &proxy->idle_clients) {
-        struct client *c = LIST_ITEM(node, struct client, node);
-
-        /* Whose next request lies unread is idle no longer. */
-        if (stream_is_quiet(c->stream)) {
-            client_end(c, NULL, false);
+        if (end_if_quiet(LIST_ITEM(node, struct client, node))) {
             return true;
         }
     }
@@ -59,13 +73,16 @@ bool proxy_shed_client(struct proxy *proxy)
 void proxy_drain(struct proxy *proxy)
 {
     proxy->draining = true;
-    end_clients(&proxy->idle_clients, NULL, false);
-    end_clients(&proxy->silent_clients, NULL, false);
+    end_quiet_clients(&proxy->idle_clients);
+    end_quiet_clients(&proxy->silent_clients);
 }
 
 void proxy_cut(struct proxy *proxy)
 {
-    proxy_drain(proxy);
+    proxy->draining = true;
+    end_clients(&proxy->idle_clients, NULL, false);
+    end_clients(&proxy->silent_clients, NULL, false);
+    end_clients(&proxy->hungry_clients, NULL, false);
     end_clients(&proxy->active_clients, "shutdown", true);
     tunnel_cut_all(proxy, "shutdown");
 }
@@ -73,5 +90,6 @@ void proxy_cut(struct proxy *proxy)
 bool proxy_is_empty(const struct proxy *proxy)
 {
     return list_empty(&proxy->idle_clients) && list_empty(&proxy->silent_clients) &&
-           list_empty(&proxy->active_clients) && list_empty(&proxy->tunnels);
+           list_empty(&proxy->hungry_clients) && list_empty(&proxy->active_clients) &&
+           list_empty(&proxy->tunnels);
 }

@@ -48,8 +48,7 @@ struct proxy {
     struct list idle_clients;   /* between requests; longest idle first */
     struct list silent_clients; /* have sent nothing yet */
     struct list active_clients;
-    struct list
-        hungry_clients; /* of either kind: a head waits unread until buffer memory is free */
+    struct list hungry_clients; /* a head waits unread until buffer memory is free */
     struct deadline hungry;
     struct list tunnels;
     /* A client connection, or the tunnel it became, is gone. refused: it was over the limit of its

@@ -2,42 +2,38 @@
 #include "proxy/tunnel.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/mem.h"
+#include "base/slab.h"
 #include "conf/conf.h"
 #include "io/io.h"
+#include "io/outq.h"
 #include "io/stream.h"
+#include "log/kept_record.h"
 #include "log/record.h"
 #include "proxy/downstream.h"
 #include "proxy/proxy.h"
 
 /* What one direction may move before others have their turn. */
-#define TURN_BYTES ((size_t)512 << 10)
+#define TURN_BYTES ((size_t)1 << 20)
 
 enum half_state {
-    HALF_COPY,   /* through the worker's read buffer */
-    HALF_SPLICE, /* through a pipe */
+    HALF_OPEN,
     HALF_FLUSH,  /* the source has ended, bytes are held */
     HALF_SHUT,   /* the end was passed on */
     HALF_FAILED, /* the sink takes nothing more: what it has sent is still read */
-};
+} SMALL;
 
 /* One direction. */
 struct half {
-    enum half_state state;
     struct stream *from; /* borrowed from the tunnel */
-    struct stream *to;
-    struct buf held;      /* read, not yet written */
-    struct pipe pipe;     /* read_fd -1: none */
-    bool no_splice;       /* the kernel would not */
-    uint64_t moved_bytes; /* written */
+    struct outq out;     /* towards the other side */
+    enum half_state state;
 };
 
+/* Thousands of them are idle: no larger than need be. */
 struct tunnel {
     struct proxy *proxy;
     struct stream *client; /* owned */
@@ -45,14 +41,13 @@ struct tunnel {
     struct half up;        /* client to origin */
     struct half down;
     struct deadline idle;
-    struct deadline whole;
     struct task task;
     struct list node;
-    struct corpse corpse;
-    struct log_record record; /* strings in texts */
-    char *texts;              /* owned */
+    struct kept_record *record; /* owned */
     uint64_t start_ms;
     bool closed;
+    bool is_limited;         /* by timeouts.tunnel: only then there is */
+    struct deadline whole[]; /* one of these */
 };
 
 enum move { MOVE_NONE, MOVE_SOME, MOVE_SOURCE_FAILED, MOVE_SINK_FAILED, MOVE_NO_MEMORY };
@@ -62,8 +57,7 @@ static void drive(struct tunnel *t);
 static void set_half(struct half *half, enum half_state state)
 {
     static const unsigned allowed[] = {
-        [HALF_COPY] = 1U << HALF_SPLICE | 1U << HALF_FLUSH | 1U << HALF_FAILED,
-        [HALF_SPLICE] = 1U << HALF_COPY | 1U << HALF_FLUSH | 1U << HALF_FAILED,
+        [HALF_OPEN] = 1U << HALF_FLUSH | 1U << HALF_FAILED,
         [HALF_FLUSH] = 1U << HALF_SHUT | 1U << HALF_FAILED,
         [HALF_SHUT] = 0,
         [HALF_FAILED] = 0,
@@ -75,32 +69,30 @@ static void set_half(struct half *half, enum half_state state)
 
 /* ------------------------------------------------------------------ the end */
 
-static void bury_tunnel(struct corpse *corpse)
+static void bury_tunnel(struct task *task)
 {
-    struct tunnel *t = CONTAINER_OF(corpse, struct tunnel, corpse);
+    struct tunnel *t = CONTAINER_OF(task, struct tunnel, task);
+    struct slabs *slabs = &t->proxy->io->slabs;
 
-    mem_free(t->texts);
-    mem_free(t);
-}
-
-static void release_half(struct proxy *proxy, struct half *half)
-{
-    buf_release(&half->held, &proxy->io->bufs);
-    pipe_put(&proxy->io->pipes, &half->pipe);
+    kept_record_free(slabs, t->record);
+    slab_free(slabs, t);
 }
 
 static void write_line(struct tunnel *t, const char *end)
 {
-    struct log_record *record = &t->record;
+    struct log_record record;
 
-    record->bytes_in += t->up.moved_bytes;
-    record->bytes_out += t->down.moved_bytes;
-    record->body_bytes_out = t->down.moved_bytes;
-    record->end_wall_ms = clock_wall_ms();
-    record->total_ms =
+    kept_record_get(t->record, &record);
+    record.client = t->client->peer;
+    record.upstream = t->origin->peer;
+    record.bytes_in += t->up.out.written_bytes;
+    record.bytes_out += t->down.out.written_bytes;
+    record.body_bytes_out = t->down.out.written_bytes;
+    record.end_wall_ms = clock_wall_ms();
+    record.total_ms =
         (uint32_t)MIN(loop_now_ms(t->proxy->io->loop) - t->start_ms, RECORD_MS_NONE - 1);
-    record->end = str_of(end);
-    access_log_put(&t->proxy->access, record);
+    record.end = str_of(end);
+    access_log_put(&t->proxy->access, &record);
 }
 
 /* reset_*: that peer must see that it has not everything. */
@@ -111,56 +103,44 @@ static void close_tunnel(struct tunnel *t, const char *end, bool reset_client, b
     ASSERT(!t->closed);
     t->closed = true;
     write_line(t, end);
-    release_half(t->proxy, &t->up);
-    release_half(t->proxy, &t->down);
+    outq_deinit(&t->up.out);
+    outq_deinit(&t->down.out);
     deadline_disarm(&t->idle);
-    deadline_disarm(&t->whole);
+    if (t->is_limited) {
+        deadline_disarm(t->whole);
+    }
     task_cancel(&t->task);
     list_remove(&t->node);
     stream_close(t->client, reset_client);
     stream_close(t->origin, reset_origin);
     t->proxy->client_gone(t->proxy->arg, &client, false);
-    loop_bury(t->proxy->io->loop, &t->corpse, bury_tunnel);
+    loop_bury(t->proxy->io->loop, &t->task, bury_tunnel);
 }
 
 /* ------------------------------------------------------------------ moving bytes */
 
-static enum move write_held(struct proxy *proxy, struct half *half)
+static enum move write_out(struct half *half)
 {
-    struct str held = buf_str(&half->held);
-    struct iovec piece = {.iov_base = (void *)(uintptr_t)held.ptr, .iov_len = held.len};
-    ssize_t n;
+    uint64_t before = half->out.written_bytes;
 
-    if (!half->to->writable) {
-        return MOVE_NONE;
+    outq_flush(&half->out);
+    if (half->out.error != 0) {
+        return half->out.error == -ENOMEM ? MOVE_NO_MEMORY : MOVE_SINK_FAILED;
     }
-    n = stream_writev(half->to, &piece, 1);
-    if (n < 0) {
-        return n == -EAGAIN ? MOVE_NONE : MOVE_SINK_FAILED;
-    }
-    half->moved_bytes += (uint64_t)n;
-    buf_consume(&half->held, &proxy->io->bufs, (size_t)n);
-    return MOVE_SOME;
+    return half->out.written_bytes != before ? MOVE_SOME : MOVE_NONE;
 }
 
-/* Bulk pays for a pipe: a read filled the buffer, and both ends can splice. Without a pipe it is
- * copied on. */
-static void try_splice(struct proxy *proxy, struct half *half)
+static enum move read_once(struct io *io, struct half *half)
 {
-    if (half->no_splice || stream_splice_fd(half->from) < 0 || stream_splice_fd(half->to) < 0 ||
-        pipe_get(&proxy->io->pipes, &half->pipe) != 0) {
-        return;
+    ssize_t n = outq_splice(&half->out, half->from, UINT64_MAX);
+    enum move written;
+
+    if (n == -EOPNOTSUPP) {
+        char *scratch = io_scratch(io);
+
+        n = stream_read(half->from, scratch, io_read_bytes(io));
+        outq_add(&half->out, str_make(scratch, (size_t)MAX(n, 0)));
     }
-    set_half(half, HALF_SPLICE);
-}
-
-static enum move copy(struct proxy *proxy, struct half *half)
-{
-    char *scratch = io_scratch(proxy->io);
-    ssize_t n = stream_read(half->from, scratch, io_read_bytes(proxy->io));
-    struct iovec piece = {.iov_base = scratch};
-    ssize_t written = 0;
-
     if (n == -EAGAIN) {
         return MOVE_NONE;
     }
@@ -169,124 +149,30 @@ static enum move copy(struct proxy *proxy, struct half *half)
     }
     if (n == 0) {
         set_half(half, HALF_FLUSH);
-        return MOVE_SOME;
     }
-    piece.iov_len = (size_t)n;
-    if (half->to->writable) {
-        written = stream_writev(half->to, &piece, 1);
-        if (written < 0 && written != -EAGAIN) {
-            return MOVE_SINK_FAILED;
-        }
-        written = MAX(written, 0);
-    }
-    half->moved_bytes += (uint64_t)written;
-    if (buf_append(&half->held, &proxy->io->bufs, scratch + written, (size_t)(n - written)) != 0) {
-        return MOVE_NO_MEMORY;
-    }
-    if ((size_t)n == IO_SCRATCH_BYTES && half->from->readable) {
-        try_splice(proxy, half);
-    }
-    return MOVE_SOME;
+    written = write_out(half);
+    return written == MOVE_NONE ? MOVE_SOME : written;
 }
 
-static enum move fill_pipe(struct half *half)
+static enum move pass_end(struct half *half)
 {
-    ssize_t n;
-
-    do {
-        n = splice(stream_splice_fd(half->from), NULL, half->pipe.write_fd, NULL, PIPE_BYTES,
-                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    } while (n < 0 && errno == EINTR);
-    if (n > 0) {
-        half->pipe.held_bytes += (size_t)n;
-        return MOVE_SOME;
-    }
-    if (n == 0) {
-        set_half(half, HALF_FLUSH);
-        return MOVE_SOME;
-    }
-    if (errno == EAGAIN) {
-        /* The socket is empty, or the pipe is full: only an empty pipe tells which. */
-        if (half->pipe.held_bytes == 0) {
-            half->from->readable = false;
-        }
-        return MOVE_NONE;
-    }
-    if (errno == EINVAL || errno == ENOSYS || errno == ENOMEM) {
-        half->no_splice = true; /* it is copied from now on */
-        return MOVE_SOME;
-    }
-    return MOVE_SOURCE_FAILED;
-}
-
-static enum move empty_pipe(struct half *half)
-{
-    ssize_t n;
-
-    if (!half->to->writable) {
-        return MOVE_NONE;
-    }
-    do {
-        n = splice(half->pipe.read_fd, NULL, stream_splice_fd(half->to), NULL,
-                   half->pipe.held_bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    } while (n < 0 && errno == EINTR);
-    if (n > 0) {
-        half->pipe.held_bytes -= (size_t)n;
-        half->moved_bytes += (uint64_t)n;
-        return MOVE_SOME;
-    }
-    if (n < 0 && errno == EAGAIN) {
-        half->to->writable = false;
-        return MOVE_NONE;
-    }
-    return MOVE_SINK_FAILED;
-}
-
-static enum move splice_through(struct proxy *proxy, struct half *half)
-{
-    enum move filled = half->from->readable && !half->no_splice ? fill_pipe(half) : MOVE_NONE;
-    enum move emptied = MOVE_NONE;
-
-    if (filled == MOVE_SOURCE_FAILED) {
-        return filled;
-    }
-    if (half->pipe.held_bytes > 0) {
-        emptied = empty_pipe(half);
-    }
-    if (half->state == HALF_SPLICE && half->pipe.held_bytes == 0 &&
-        (filled == MOVE_NONE || half->no_splice)) {
-        /* Drained: the pipe serves others until there is bulk again. */
-        pipe_put(&proxy->io->pipes, &half->pipe);
-        set_half(half, HALF_COPY);
-    }
-    return emptied != MOVE_NONE ? emptied : filled;
-}
-
-static enum move flush(struct proxy *proxy, struct half *half)
-{
-    if (half->pipe.held_bytes > 0) {
-        return empty_pipe(half);
-    }
-    pipe_put(&proxy->io->pipes, &half->pipe);
     set_half(half, HALF_SHUT);
     /* A peer that has closed already has its end; nothing is lost by a failure here. */
-    (void)stream_shut_write(half->to);
+    (void)stream_shut_write(half->out.stream);
     return MOVE_SOME;
 }
 
 /* One step of one direction. */
-static enum move step(struct proxy *proxy, struct half *half)
+static enum move step(struct io *io, struct half *half)
 {
-    if (buf_len(&half->held) > 0) {
-        return write_held(proxy, half);
+    if (outq_blocked(&half->out)) {
+        return write_out(half);
     }
     switch (half->state) {
-    case HALF_COPY:
-        return half->from->readable ? copy(proxy, half) : MOVE_NONE;
-    case HALF_SPLICE:
-        return splice_through(proxy, half);
+    case HALF_OPEN:
+        return half->from->readable ? read_once(io, half) : MOVE_NONE;
     case HALF_FLUSH:
-        return flush(proxy, half);
+        return pass_end(half);
     case HALF_SHUT:
     case HALF_FAILED:
         break;
@@ -307,7 +193,7 @@ static void rearm(struct tunnel *t)
     uint64_t idle_ms = is_half_over(t) ? conf->timeouts.idle_ms : conf->timeouts.tunnel_idle_ms;
 
     if (idle_ms > 0) {
-        deadline_arm(&t->idle, idle_ms);
+        deadline_arm(&t->idle, t->proxy->io->loop, idle_ms);
     }
 }
 
@@ -315,20 +201,20 @@ static void rearm(struct tunnel *t)
  * end. */
 static void give_up_half(struct tunnel *t, struct half *half)
 {
-    release_half(t->proxy, half);
+    half->out.stream->readable = true;
+    outq_deinit(&half->out);
     set_half(half, HALF_FAILED);
-    half->to->readable = true;
     loop_defer(t->proxy->io->loop, &t->task);
 }
 
 /* Steps until nothing moves; false when the tunnel was closed over a failure. */
 static bool drive_half(struct tunnel *t, struct half *half, bool *moved)
 {
-    uint64_t limit = half->moved_bytes + TURN_BYTES;
+    uint64_t limit = half->out.written_bytes + TURN_BYTES;
     bool is_up = half == &t->up;
 
-    while (half->moved_bytes < limit) {
-        switch (step(t->proxy, half)) {
+    while (half->out.written_bytes < limit) {
+        switch (step(t->proxy->io, half)) {
         case MOVE_NONE:
             return true;
         case MOVE_SOME:
@@ -376,9 +262,7 @@ static void drive(struct tunnel *t)
  * its event is the only sign. */
 static bool is_reset_unread(const struct half *half)
 {
-    bool holds = buf_len(&half->held) > 0 || half->pipe.held_bytes > 0;
-
-    return holds && half->from->readable && stream_error(half->from) != 0;
+    return outq_blocked(&half->out) && half->from->readable && stream_error(half->from) != 0;
 }
 
 static void on_ready(struct stream *stream)
@@ -413,36 +297,6 @@ static void on_whole(struct deadline *deadline)
 
 /* ------------------------------------------------------------------ the start */
 
-/* Every view of the record becomes a view into one block of its own. */
-static int keep_texts(struct log_record *record, char **ret_block)
-{
-    struct str *views[] = {
-        &record->id,           &record->user,    &record->listener, &record->method,
-        &record->target,       &record->version, &record->rule,     &record->would_deny,
-        &record->route,        &record->parent,  &record->referer,  &record->user_agent,
-        &record->content_type,
-    };
-    size_t total = 0;
-    char *at;
-
-    for (size_t i = 0; i < ARRAY_LEN(views); i++) {
-        total += views[i]->len;
-    }
-    at = mem_alloc(total + 1);
-    if (!at) {
-        return -ENOMEM;
-    }
-    *ret_block = at;
-    for (size_t i = 0; i < ARRAY_LEN(views); i++) {
-        if (views[i]->len > 0) {
-            memcpy(at, views[i]->ptr, views[i]->len);
-        }
-        views[i]->ptr = at;
-        at += views[i]->len;
-    }
-    return 0;
-}
-
 static void give_up(struct proxy *proxy, struct downstream_detached *client, struct stream *origin,
                     const struct log_record *record)
 {
@@ -458,48 +312,71 @@ static void give_up(struct proxy *proxy, struct downstream_detached *client, str
     proxy->client_gone(proxy->arg, &peer, false);
 }
 
-static void open_line(const struct tunnel *t)
+/* held: what was read already, taken. */
+static void init_half(struct half *half, struct stream *from, struct stream *to, struct buf held)
 {
-    struct log_record line = t->record;
+    half->from = from;
+    outq_init(&half->out, to);
+    half->out.pending = held;
+}
+
+static void open_line(struct proxy *proxy, const struct log_record *record)
+{
+    struct log_record line = *record;
 
     line.event = "tunnel";
-    access_log_put(&t->proxy->access, &line);
+    access_log_put(&proxy->access, &line);
+}
+
+/* NULL: memory is out. */
+static struct tunnel *tunnel_new(struct proxy *proxy, const struct log_record *record)
+{
+    struct slabs *slabs = &proxy->io->slabs;
+    bool is_limited = proxy->conf->timeouts.tunnel_ms > 0;
+    struct tunnel *t = slab_zalloc(slabs, sizeof(*t) + (is_limited ? sizeof(t->whole[0]) : 0));
+
+    if (!t) {
+        return NULL;
+    }
+    t->record = kept_record_new(slabs, record);
+    if (!t->record) {
+        slab_free(slabs, t);
+        return NULL;
+    }
+    t->proxy = proxy;
+    deadline_init(&t->idle, on_idle);
+    t->is_limited = is_limited;
+    if (is_limited) {
+        deadline_init(t->whole, on_whole);
+    }
+    task_init(&t->task, on_task);
+    list_init(&t->node);
+    return t;
 }
 
 void tunnel_start(struct proxy *proxy, struct downstream_detached *client, struct stream *origin,
                   struct str surplus, const struct log_record *record, uint64_t start_mono_ms)
 {
-    struct tunnel *t = mem_zalloc(sizeof(*t));
+    int r = buf_append(&client->to_client, &proxy->io->bufs, surplus.ptr, surplus.len);
+    struct tunnel *t = r == 0 ? tunnel_new(proxy, record) : NULL;
 
-    if (t) {
-        t->record = *record;
-    }
-    if (!t || buf_append(&client->to_client, &proxy->io->bufs, surplus.ptr, surplus.len) != 0 ||
-        keep_texts(&t->record, &t->texts) != 0) {
-        mem_free(t);
+    if (!t) {
         give_up(proxy, client, origin, record);
         return;
     }
-    t->proxy = proxy;
     t->client = client->stream;
     t->origin = origin;
-    t->up = (struct half){.from = t->client, .to = origin, .held = client->from_client};
-    t->down = (struct half){.from = origin, .to = t->client, .held = client->to_client};
-    t->up.pipe.read_fd = -1;
-    t->down.pipe.read_fd = -1;
+    init_half(&t->up, t->client, origin, client->from_client);
+    init_half(&t->down, origin, t->client, client->to_client);
     t->start_ms = start_mono_ms;
-    deadline_init(&t->idle, proxy->io->loop, on_idle);
-    deadline_init(&t->whole, proxy->io->loop, on_whole);
-    task_init(&t->task, on_task);
-    list_init(&t->node);
     list_push_back(&proxy->tunnels, &t->node);
     stream_set_owner(t->client, t, on_ready);
     stream_set_owner(origin, t, on_ready);
-    if (proxy->conf->timeouts.tunnel_ms > 0) {
-        deadline_arm(&t->whole, proxy->conf->timeouts.tunnel_ms);
+    if (t->is_limited) {
+        deadline_arm(t->whole, proxy->io->loop, proxy->conf->timeouts.tunnel_ms);
     }
     if (proxy->conf->log.tunnels == CONF_TUNNELS_BOTH) {
-        open_line(t);
+        open_line(proxy, record);
     }
     rearm(t);
     /* Both sides may have sent already; the first look is taken once the caller has finished. */

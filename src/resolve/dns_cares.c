@@ -334,11 +334,12 @@ static enum resolve_status status_of(int ares_status)
     case ARES_ETIMEOUT:
         return RESOLVE_TIMEOUT;
     case ARES_ESERVFAIL:
+        return RESOLVE_SERVFAIL;
     case ARES_EREFUSED:
     case ARES_EFORMERR:
     case ARES_ENOTIMP:
     case ARES_EBADRESP:
-        return RESOLVE_SERVFAIL;
+        return RESOLVE_REFUSED;
     case ARES_ENOMEM:
         return RESOLVE_NO_MEMORY;
     default:
@@ -478,7 +479,7 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *reply,
 static void arm_tick(struct dns_cares *dns)
 {
     if (dns->in_flight > 0 && !deadline_armed(&dns->tick)) {
-        deadline_arm(&dns->tick, TICK_MS);
+        deadline_arm(&dns->tick, dns->loop, TICK_MS);
     }
 }
 
@@ -620,7 +621,7 @@ int dns_cares_new(struct loop *loop, const struct dns_cares_options *options,
     list_init(&dns->channels);
     list_init(&dns->finished);
     task_init(&dns->hand_out, on_hand_out);
-    deadline_init(&dns->tick, loop, on_tick);
+    deadline_init(&dns->tick, on_tick);
     r = first_channel(dns, options);
     if (r < 0) {
         mem_free(dns);

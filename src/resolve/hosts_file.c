@@ -134,7 +134,7 @@ static struct hosts_table *table_new(void)
         return NULL;
     }
     if (table) {
-        arena_pool_init(&table->chunks, HOSTS_FREE_CHUNKS, NULL);
+        arena_pool_init(&table->chunks, NULL, NULL);
         arena_init(&table->arena, &table->chunks);
     }
     return table;
@@ -145,7 +145,6 @@ void hosts_table_free(struct hosts_table *table)
     if (table) {
         map_deinit(&table->names);
         arena_reset(&table->arena);
-        arena_pool_deinit(&table->chunks);
         mem_free(table);
     }
 }

@@ -10,16 +10,18 @@ static unsigned rank(enum resolve_status status)
         return 1;
     case RESOLVE_SERVFAIL:
         return 2;
-    case RESOLVE_TIMEOUT:
+    case RESOLVE_REFUSED:
         return 3;
-    case RESOLVE_ERROR:
+    case RESOLVE_TIMEOUT:
         return 4;
-    case RESOLVE_NO_MEMORY:
+    case RESOLVE_ERROR:
         return 5;
-    case RESOLVE_NODATA:
+    case RESOLVE_NO_MEMORY:
         return 6;
+    case RESOLVE_NODATA:
+        return 7;
     }
-    return 4;
+    return 5;
 }
 
 enum resolve_status merge_status(enum resolve_status a, enum resolve_status b)

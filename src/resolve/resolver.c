@@ -205,7 +205,7 @@ static void lookup_deliver(struct lookup *lookup)
     if (over) {
         lookup_close(lookup);
     } else if (merge_holds(&facts) && !deadline_armed(&lookup->hold)) {
-        deadline_arm(&lookup->hold, MERGE_HOLD_MS);
+        deadline_arm(&lookup->hold, lookup->resolver->loop, MERGE_HOLD_MS);
     }
     while (!list_empty(&due)) {
         lookup_tell_waiter(lookup, LIST_FIRST(&due, struct resolve_query, node));
@@ -310,8 +310,8 @@ static struct lookup *lookup_new(struct resolver *resolver, struct str name, uns
     lookup->resolver = resolver;
     list_init(&lookup->in_all);
     list_init(&lookup->waiters);
-    deadline_init(&lookup->whole, resolver->loop, on_whole);
-    deadline_init(&lookup->hold, resolver->loop, on_hold);
+    deadline_init(&lookup->whole, on_whole);
+    deadline_init(&lookup->hold, on_hold);
     task_init(&lookup->deliver, on_deliver);
     for (size_t i = 0; i < DNS_FAMILIES; i++) {
         struct lookup_part *part = &lookup->parts[report_order[i]];
@@ -326,7 +326,7 @@ static struct lookup *lookup_new(struct resolver *resolver, struct str name, uns
     if (is_pending(lookup)) {
         map_add(&resolver->lookups, &lookup->node);
         list_push_back(&resolver->all, &lookup->in_all);
-        deadline_arm(&lookup->whole, resolver->timeout_ms);
+        deadline_arm(&lookup->whole, resolver->loop, resolver->timeout_ms);
     }
     return lookup;
 }
@@ -542,6 +542,8 @@ const char *resolve_status_text(enum resolve_status status)
         return "nodata";
     case RESOLVE_SERVFAIL:
         return "servfail";
+    case RESOLVE_REFUSED:
+        return "refused";
     case RESOLVE_TIMEOUT:
         return "timeout";
     case RESOLVE_ERROR:

@@ -36,7 +36,8 @@ enum resolve_status {
     RESOLVE_OK,
     RESOLVE_NXDOMAIN, /* the name does not exist */
     RESOLVE_NODATA,   /* it exists and has no address of a wanted family */
-    RESOLVE_SERVFAIL, /* the server said it failed, refused, or answered nonsense */
+    RESOLVE_SERVFAIL, /* the server said that it failed */
+    RESOLVE_REFUSED,  /* the server refused, or answered nonsense */
     RESOLVE_TIMEOUT,
     RESOLVE_ERROR,     /* no server could be reached */
     RESOLVE_NO_MEMORY, /* ours, or no room for one more question */

@@ -79,11 +79,10 @@ static int read_as_request(const struct reader *reader)
     struct target target;
     int r;
 
-    arena_pool_init(&pool, 0, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     r = target_parse(question->method, question->target, &arena, &target);
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
     if (r > 0) {
         return wrong(reader, "%.*s '%s': %s", STR_ARG(question->method), reader->words->target,
                      target_error_text(r));

@@ -81,7 +81,7 @@ static void begin_drain(struct server *s)
     if (grace_ms == 0) {
         cut(s);
     } else {
-        deadline_arm(&s->grace, grace_ms);
+        deadline_arm(&s->grace, s->loop, grace_ms);
     }
 }
 
@@ -104,7 +104,7 @@ static void on_terminate(struct server *s)
     } else if (delay_ms > 0) {
         s->phase = SERVER_DELAY;
         log_event(LOG_NOTICE, "drain", "still serving for server.drain_delay");
-        deadline_arm(&s->delay, delay_ms);
+        deadline_arm(&s->delay, s->loop, delay_ms);
     } else {
         begin_drain(s);
     }
@@ -355,8 +355,8 @@ static int start(struct server *s, const struct conf_messages *warnings)
         watch_signals(s) != 0) {
         return fail("cannot set up the event loop");
     }
-    deadline_init(&s->delay, s->loop, on_delay);
-    deadline_init(&s->grace, s->loop, on_grace);
+    deadline_init(&s->delay, on_delay);
+    deadline_init(&s->grace, on_grace);
     if (sockets_open(&s->sockets, conf, s->shop.worker_count, message, sizeof(message)) != 0) {
         return fail(message);
     }

@@ -132,7 +132,7 @@ static void pause_accepting(struct worker *w)
         atomic_fetch_add_explicit(&w->shop->paused, 1, memory_order_relaxed);
         poke_others(w, WORKER_SHED);
     }
-    deadline_arm(&w->retry, PAUSE_MS);
+    deadline_arm(&w->retry, w->io.loop, PAUSE_MS);
 }
 
 static void resume_accepting(struct worker *w)
@@ -431,7 +431,7 @@ static int build(struct worker *w)
     w->io.relieve = relieve;
     w->io.relieved = relieved;
     w->io.arg = w;
-    deadline_init(&w->retry, w->io.loop, on_retry);
+    deadline_init(&w->retry, on_retry);
     task_init(&w->settle, on_settle);
     r = mailbox_new(w->io.loop, on_poke, w, &w->mailbox);
     if (r == 0) {

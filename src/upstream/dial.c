@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <stdbool.h>
 
-#include "base/mem.h"
+#include "base/list.h"
+#include "base/slab.h"
 #include "io/io.h"
 #include "io/loop.h"
 #include "io/stream.h"
@@ -12,12 +13,13 @@
 
 #define DIAL_ATTEMPT_DELAY_MS 250 /* RFC 8305 5 */
 
-enum attempt_state { ATTEMPT_WAITING, ATTEMPT_RUNNING, ATTEMPT_FAILED };
+enum attempt_state { ATTEMPT_WAITING, ATTEMPT_RUNNING, ATTEMPT_FAILED } SMALL;
 
 struct attempt {
+    struct list node; /* in the dial's attempts */
     struct dial *dial;
-    struct addr addr;
     struct stream *stream; /* owned while running */
+    struct addr addr;
     enum attempt_state state;
 };
 
@@ -26,7 +28,7 @@ struct dial {
     uint64_t keepalive_ms;
     const struct dial_events *events;
     void *arg;
-    struct attempt attempts[DIAL_MAX_ADDRS];
+    struct list attempts; /* owned, in the order they were offered */
     size_t count;
     size_t running;
     bool offers_ended;
@@ -37,7 +39,6 @@ struct dial {
     struct addr error_at;
     struct deadline next;
     struct task step;
-    struct corpse corpse;
 };
 
 static void on_next(struct deadline *deadline);
@@ -46,7 +47,7 @@ static void on_step(struct task *task);
 int dial_new(struct io *io, uint64_t keepalive_ms, const struct dial_events *events, void *arg,
              struct dial **ret)
 {
-    struct dial *dial = mem_zalloc(sizeof(*dial));
+    struct dial *dial = slab_zalloc(&io->slabs, sizeof(*dial));
 
     if (!dial) {
         return -ENOMEM;
@@ -55,15 +56,22 @@ int dial_new(struct io *io, uint64_t keepalive_ms, const struct dial_events *eve
     dial->keepalive_ms = keepalive_ms;
     dial->events = events;
     dial->arg = arg;
-    deadline_init(&dial->next, io->loop, on_next);
+    list_init(&dial->attempts);
+    deadline_init(&dial->next, on_next);
     task_init(&dial->step, on_step);
     *ret = dial;
     return 0;
 }
 
-static void bury_dial(struct corpse *corpse)
+static void bury_dial(struct task *task)
 {
-    mem_free(CONTAINER_OF(corpse, struct dial, corpse));
+    struct dial *dial = CONTAINER_OF(task, struct dial, step);
+    struct slabs *slabs = &dial->io->slabs;
+
+    LIST_FOR_EACH (node, next, &dial->attempts) {
+        slab_free(slabs, LIST_ITEM(node, struct attempt, node));
+    }
+    slab_free(slabs, dial);
 }
 
 void dial_cancel(struct dial *dial)
@@ -74,11 +82,13 @@ void dial_cancel(struct dial *dial)
     dial->gone = true;
     deadline_disarm(&dial->next);
     task_cancel(&dial->step);
-    for (size_t i = 0; i < dial->count; i++) {
-        stream_close(dial->attempts[i].stream, false);
-        dial->attempts[i].stream = NULL;
+    LIST_FOR_EACH (node, next, &dial->attempts) {
+        struct attempt *attempt = LIST_ITEM(node, struct attempt, node);
+
+        stream_close(attempt->stream, false);
+        attempt->stream = NULL;
     }
-    loop_bury(dial->io->loop, &dial->corpse, bury_dial);
+    loop_bury(dial->io->loop, &dial->step, bury_dial);
 }
 
 const struct addr *dial_last(const struct dial *dial)
@@ -108,6 +118,14 @@ static int telling(int error)
     }
 }
 
+static void note_error(struct dial *dial, int error, const struct addr *at)
+{
+    if (telling(error) > telling(dial->error)) {
+        dial->error = error;
+        dial->error_at = *at;
+    }
+}
+
 static void attempt_failed(struct attempt *attempt, int error)
 {
     struct dial *dial = attempt->dial;
@@ -119,10 +137,7 @@ static void attempt_failed(struct attempt *attempt, int error)
     deadline_disarm(&dial->next); /* the next one need not wait */
     stream_close(attempt->stream, false);
     attempt->stream = NULL;
-    if (telling(error) > telling(dial->error)) {
-        dial->error = error;
-        dial->error_at = attempt->addr;
-    }
+    note_error(dial, error, &attempt->addr);
 }
 
 static void on_attempt_ready(struct stream *stream)
@@ -134,7 +149,9 @@ static void on_attempt_ready(struct stream *stream)
     if (!stream->writable) {
         return;
     }
-    error = stream_error(stream);
+    /* A failure shows as readable too: what is only writable is connected, and need not be asked.
+     */
+    error = stream->readable ? stream_error(stream) : 0;
     if (error != 0) {
         attempt_failed(attempt, error);
         loop_defer(dial->io->loop, &dial->step);
@@ -151,8 +168,8 @@ static struct attempt *pick(struct dial *dial)
 {
     struct attempt *first = NULL;
 
-    for (size_t i = 0; i < dial->count; i++) {
-        struct attempt *attempt = &dial->attempts[i];
+    LIST_FOR_EACH (node, next, &dial->attempts) {
+        struct attempt *attempt = LIST_ITEM(node, struct attempt, node);
 
         if (attempt->state != ATTEMPT_WAITING) {
             continue;
@@ -182,7 +199,7 @@ static void start(struct attempt *attempt)
     attempt->state = ATTEMPT_RUNNING;
     dial->running++;
     stream_set_owner(attempt->stream, attempt, on_attempt_ready);
-    deadline_arm(&dial->next, DIAL_ATTEMPT_DELAY_MS);
+    deadline_arm(&dial->next, dial->io->loop, DIAL_ATTEMPT_DELAY_MS);
 }
 
 static void fail_if_over(struct dial *dial)
@@ -216,10 +233,20 @@ static void on_next(struct deadline *deadline)
 
 void dial_offer(struct dial *dial, const struct addr *addr)
 {
+    struct attempt *attempt;
+
     if (dial->count == DIAL_MAX_ADDRS) {
         return;
     }
-    dial->attempts[dial->count++] = (struct attempt){.dial = dial, .addr = *addr};
+    attempt = slab_zalloc(&dial->io->slabs, sizeof(*attempt));
+    if (attempt) {
+        attempt->dial = dial;
+        attempt->addr = *addr;
+        list_push_back(&dial->attempts, &attempt->node);
+        dial->count++;
+    } else {
+        note_error(dial, -ENOMEM, addr); /* as if it had been tried */
+    }
     loop_defer(dial->io->loop, &dial->step);
 }
 

@@ -9,6 +9,8 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "base/addr.h"
 #include "base/str.h"
@@ -36,6 +38,9 @@ struct origin_events {
     void (*head)(void *arg, struct response *response);
     /* data is borrowed until the next io_scratch. */
     void (*body)(void *arg, struct str data);
+    /* Body bytes wait in the stream, max of them to come: takes some past the origin, as
+     * outq_splice. */
+    ssize_t (*splice_body)(void *arg, struct stream *from, uint64_t max);
     void (*end)(void *arg, struct field_list *trailers);
     /* Nothing follows. error: negative errno for ORIGIN_CONNECT; text: one sentence, may be NULL.
      */
@@ -54,6 +59,8 @@ struct origin_ops {
     void (*offer)(void *origin, const struct addr *addr);
     void (*offer_end)(void *origin);
     void (*send_body)(void *origin, struct str data);
+    /* The same from a stream in which it waits, as outq_splice; max: what is left of the body. */
+    ssize_t (*splice_body)(void *origin, struct stream *from, uint64_t max);
     void (*end_body)(void *origin, struct field_list *trailers);
     /* Part of the body still waits to be written: the source should pause until drained. */
     bool (*is_blocked)(void *origin);

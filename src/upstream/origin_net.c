@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "base/err.h"
-#include "base/text.h"
 #include "http/h1_write.h"
 #include "io/io.h"
 #include "io/outq.h"
@@ -78,16 +77,14 @@ static void on_conn_ready(void *owner)
 
 /* Schemes that authenticate a connection and not a request, against RFC 9110 11.1: from the first
  * sign of one the connection is this client's alone. */
-static bool names_connection_scheme(const struct field_list *fields, struct str name)
+static bool names_connection_scheme(const struct field_list *fields, enum field_id id)
 {
-    for (size_t i = 0; i < fields->count; i++) {
-        const struct field *field = &fields->items[i];
+    const struct field *field = field_find(fields, id);
+
+    for (; field; field = field_next(fields, field)) {
         struct str rest = field->value;
         struct str element;
 
-        if (!str_ieq(field->name, name)) {
-            continue;
-        }
         while (field_next_element(&rest, &element)) {
             struct str scheme =
                 str_head(element, MIN(str_find(element, ' '), str_find(element, '\t')));
@@ -100,28 +97,28 @@ static bool names_connection_scheme(const struct field_list *fields, struct str 
     return false;
 }
 
-static void bind_if(struct origin_net *o, const struct field_list *fields, struct str name)
+static void bind_if(struct origin_net *o, const struct field_list *fields, enum field_id id)
 {
-    if (o->conn->bound_to == 0 && names_connection_scheme(fields, name)) {
+    if (o->conn->bound_to == 0 && names_connection_scheme(fields, id)) {
         o->conn->bound_to = o->binding->client;
-        o->binding->used = true;
+        o->binding->used = 1;
     }
 }
 
 static void begin(struct origin_net *o, struct upstream_conn *conn)
 {
     o->conn = conn;
-    bind_if(o, &o->request->fields, STR("Authorization"));
+    bind_if(o, &o->request->fields, FIELD_AUTHORIZATION);
     set_state(o, ORIGIN_NET_BUSY);
     upstream_conn_own(conn, o, on_conn_ready);
-    if (h1_parser_new_response(&conn->parser) != 0) {
+    if (h1_parser_new_response(&o->options->io->slabs, &conn->parser) != 0) {
         fail(o, ORIGIN_NO_MEMORY, 0, NULL);
         return;
     }
     h1_parser_begin_response(conn->parser, &o->options->limits, o->arena, o->response,
                              o->request->method);
     outq_add(&conn->out, o->head);
-    o->events->connected(o->arg, &conn->peer, conn->reused);
+    o->events->connected(o->arg, &conn->stream->peer, conn->reused);
 }
 
 static void on_dialled(void *arg, struct stream *stream)
@@ -195,15 +192,34 @@ static struct upstream_conn *lease(struct origin_net *o, const struct addr *addr
                                replayable ? UINT64_MAX : FRESH_MS, !replayable);
 }
 
+/* False when there is no room; without the first there is nothing to go on with. */
+static bool keep_addr(struct origin_net *o, const struct addr *addr)
+{
+    struct addr *addrs;
+
+    if (o->addr_count == ORIGIN_NET_ADDRS) {
+        return false;
+    }
+    addrs = arena_grow(o->arena, o->addrs, o->addr_count, sizeof(*addrs));
+    if (!addrs) {
+        if (o->state == ORIGIN_NET_NEW) {
+            fail(o, ORIGIN_NO_MEMORY, 0, NULL);
+        }
+        return false;
+    }
+    o->addrs = addrs;
+    o->addrs[o->addr_count++] = *addr;
+    return true;
+}
+
 static void offer(void *origin, const struct addr *addr)
 {
     struct origin_net *o = origin;
     struct upstream_conn *conn;
 
-    if (o->addr_count == ORIGIN_NET_ADDRS) {
+    if (!keep_addr(o, addr)) {
         return;
     }
-    o->addrs[o->addr_count++] = *addr;
     if (o->state != ORIGIN_NET_NEW && o->state != ORIGIN_NET_DIALLING) {
         return;
     }
@@ -255,10 +271,21 @@ static void send_body(void *origin, struct str data)
 
         outq_add_copy(out, str_make(size, h1_write_chunk_head(size, data.len)));
         outq_add(out, data);
-        outq_add(out, STR("\r\n"));
+        outq_add_copy(out, STR("\r\n")); /* one piece with what comes next */
     } else {
         outq_add(out, data);
     }
+}
+
+static ssize_t splice_body(void *origin, struct stream *from, uint64_t max)
+{
+    struct origin_net *o = origin;
+
+    if (o->request->framing.kind == BODY_CHUNKED) {
+        return -EOPNOTSUPP;
+    }
+    o->body_begun = true;
+    return outq_splice(&o->conn->out, from, max);
 }
 
 static void end_body(void *origin, struct field_list *trailers)
@@ -316,7 +343,7 @@ static void on_head(struct origin_net *o, struct str rest)
         return;
     }
     o->response_begun = true;
-    bind_if(o, &o->response->fields, STR("WWW-Authenticate"));
+    bind_if(o, &o->response->fields, FIELD_WWW_AUTHENTICATE);
     note_keep_alive(o);
     o->events->head(o->arg, o->response);
 }
@@ -415,12 +442,34 @@ static void on_eof(struct origin_net *o, int error)
     }
 }
 
+/* Content that comes as it stands and in bulk is not looked at: as stream_read, and -EOPNOTSUPP
+ * when it is to be read. */
+static ssize_t splice_once(struct origin_net *o)
+{
+    struct h1_parser *parser = o->conn->parser;
+    uint64_t left = h1_parser_plain_left(parser);
+    ssize_t n = -EOPNOTSUPP;
+
+    if (left > 0) {
+        n = o->events->splice_body(o->arg, o->conn->stream, left);
+    }
+    if (n > 0) {
+        h1_parser_skip_body(parser, (uint64_t)n);
+    }
+    return n;
+}
+
 static void read_once(struct origin_net *o)
 {
-    struct stream *stream = o->conn->stream;
-    char *scratch = io_scratch(o->options->io);
-    ssize_t n = stream_read(stream, scratch, io_read_bytes(o->options->io));
+    struct io *io = o->options->io;
+    struct str data = {0};
+    ssize_t n = splice_once(o);
 
+    if (n == -EOPNOTSUPP) {
+        data.ptr = io_scratch(io);
+        n = stream_read(o->conn->stream, io->scratch, io_read_bytes(io));
+        data.len = (size_t)MAX(n, 0);
+    }
     if (n == -EAGAIN) {
         return;
     }
@@ -429,7 +478,7 @@ static void read_once(struct origin_net *o)
         on_eof(o, (int)n);
         return;
     }
-    consume(o, str_make(scratch, (size_t)n));
+    consume(o, data);
 }
 
 static void write_more(struct origin_net *o)
@@ -452,7 +501,8 @@ static void write_more(struct origin_net *o)
     }
 }
 
-/* One read a turn of a body that does not end, then others have theirs. */
+/* One read a turn of a body that does not end, then others have theirs: in the meantime more comes,
+ * and the next one moves more. */
 static void drive(struct origin_net *o)
 {
     if (o->state != ORIGIN_NET_BUSY) {
@@ -505,6 +555,7 @@ const struct origin_ops origin_net_ops = {
     .offer = offer,
     .offer_end = offer_end,
     .send_body = send_body,
+    .splice_body = splice_body,
     .end_body = end_body,
     .is_blocked = is_blocked,
     .resume = resume_reading,
@@ -517,12 +568,6 @@ int origin_net_start(struct origin_net *origin, const struct origin_net_options 
                      const struct request *request, struct response *response,
                      const struct origin_events *events, void *arg)
 {
-    char key_bytes[HOST_NAME_MAX_BYTES + 16];
-    struct text key = TEXT_OVER(key_bytes);
-
-    host_put(&key, &request->target.host);
-    text_char(&key, ':');
-    text_u64(&key, request->target.port);
     *origin = (struct origin_net){
         .options = options,
         .events = events,
@@ -531,11 +576,11 @@ int origin_net_start(struct origin_net *origin, const struct origin_net_options 
         .binding = binding,
         .request = request,
         .response = response,
-        .key = arena_copy(arena, text_str(&key)),
+        .key = field_value(&request->fields, FIELD_HOST),
         .head = h1_write_request(arena, request),
         .state = ORIGIN_NET_NEW,
         .request_ended = false,
     };
     task_init(&origin->step, on_step);
-    return origin->key.ptr && origin->head.ptr ? 0 : -ENOMEM;
+    return origin->head.ptr ? 0 : -ENOMEM;
 }

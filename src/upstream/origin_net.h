@@ -46,9 +46,9 @@ struct origin_net {
     struct upstream_binding *binding; /* borrowed: the client connection's */
     const struct request *request;    /* borrowed, already prepared for going on */
     struct response *response;        /* borrowed: filled here */
-    struct str key;                   /* HOST:PORT */
+    struct str key;                   /* the Host field sent: names target and port */
     enum origin_net_state state;
-    struct addr addrs[ORIGIN_NET_ADDRS];
+    struct addr *addrs; /* offered, in the arena; ORIGIN_NET_ADDRS at most */
     size_t addr_count;
     bool offers_ended;
     struct dial *dial;          /* owned while DIALLING */

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "base/mem.h"
+#include "base/slab.h"
 #include "http/h1_parse.h"
 #include "io/io.h"
 #include "io/stream.h"
@@ -33,7 +33,7 @@ static void on_expiry(struct deadline *deadline)
 
 int upstream_conn_new(struct io *io, struct stream *stream, struct upstream_conn **ret)
 {
-    struct upstream_conn *conn = mem_zalloc(sizeof(*conn));
+    struct upstream_conn *conn = slab_zalloc(&io->slabs, sizeof(*conn));
 
     if (!conn) {
         stream_close(stream, false);
@@ -42,39 +42,36 @@ int upstream_conn_new(struct io *io, struct stream *stream, struct upstream_conn
     conn->state = UPSTREAM_BUSY;
     conn->io = io;
     conn->stream = stream;
-    conn->peer = stream->peer;
     conn->idle_limit_ms = UINT64_MAX;
+    list_init(&conn->of_host);
     list_init(&conn->by_age);
-    deadline_init(&conn->expiry, io->loop, on_expiry);
-    outq_init(&conn->out, io, stream);
+    deadline_init(&conn->expiry, on_expiry);
+    outq_init(&conn->out, stream);
     stream_set_owner(stream, conn, on_stream_ready);
     *ret = conn;
     return 0;
 }
 
-static void bury_conn(struct corpse *corpse)
+static void bury_conn(struct task *task)
 {
-    struct upstream_conn *conn = CONTAINER_OF(corpse, struct upstream_conn, corpse);
+    struct upstream_conn *conn = CONTAINER_OF(task, struct upstream_conn, grave);
 
     h1_parser_free(conn->parser);
-    mem_free(conn->key_text);
-    mem_free(conn);
+    slab_free(&conn->io->slabs, conn);
 }
 
 static struct stream *end_conn(struct upstream_conn *conn)
 {
     struct stream *stream = conn->stream;
 
-    if (conn->state == UPSTREAM_IDLE) {
-        upstream_pool_forget(conn);
-    }
+    upstream_pool_forget(conn);
     conn->state = UPSTREAM_CLOSED;
     conn->stream = NULL;
     conn->owner = NULL;
     conn->on_ready = NULL;
     outq_deinit(&conn->out);
     deadline_disarm(&conn->expiry);
-    loop_bury(conn->io->loop, &conn->corpse, bury_conn);
+    loop_bury(conn->io->loop, &conn->grave, bury_conn);
     return stream;
 }
 

@@ -11,43 +11,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/addr.h"
 #include "base/attr.h"
-#include "base/host.h"
 #include "base/list.h"
-#include "base/map.h"
 #include "io/loop.h"
 #include "io/outq.h"
 
 struct h1_parser;
 struct io;
 struct stream;
+struct upstream_host;
 struct upstream_pool;
 
-enum upstream_state { UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED };
+enum upstream_state { UPSTREAM_BUSY, UPSTREAM_IDLE, UPSTREAM_CLOSED } SMALL;
 
+/* Three cache lines: what a turn of an exchange needs, the rest of it, and what neighbours in the
+ * pool touch. */
 struct upstream_conn {
-    enum upstream_state state;
     struct io *io;
     struct stream *stream; /* owned; NULL once closed or taken */
     struct outq out;
     struct h1_parser *parser; /* owned while BUSY with a request, else NULL */
-    struct addr peer;
-    bool poisoned;
-    uint64_t bound_to;      /* the only client connection it may serve; 0: any */
-    bool reused;            /* has carried an exchange before this one */
-    uint64_t idle_limit_ms; /* what the origin's Keep-Alive allows; UINT64_MAX: it said nothing */
-    uint64_t last_used_ms;
+
     /* For the lease: the owner of a BUSY connection is called when its stream is ready. */
     void (*on_ready)(void *owner);
     void *owner;
-    /* For the pool. */
-    struct upstream_pool *pool; /* borrowed */
-    struct map_node node;       /* key in key_text */
+    uint64_t bound_to;      /* the only client connection it may serve; 0: any */
+    uint64_t idle_limit_ms; /* what the origin's Keep-Alive allows; UINT64_MAX: it said nothing */
+    uint64_t last_used_ms;
+    uint64_t given_in_turn;     /* of the loop: when it became idle */
+    struct upstream_host *host; /* shared ref: where it leads to; NULL before it was idle once */
+    enum upstream_state state;
+    bool poisoned;
+    bool reused; /* has carried an exchange before this one */
+
+    struct list of_host;
     struct list by_age;
-    struct deadline expiry;
-    char *key_text; /* owned */
-    struct corpse corpse;
+    union {
+        struct deadline expiry;
+        struct task grave; /* once CLOSED */
+    };
 };
 
 /* Takes a connected stream; 0 and *ret (owned, BUSY), or -ENOMEM with the stream closed. */

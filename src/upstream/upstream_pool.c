@@ -1,33 +1,92 @@
 // SPDX-License-Identifier: MIT
 #include "upstream/upstream_pool.h"
 
+#include <string.h>
+
 #include "base/err.h"
-#include "base/mem.h"
+#include "base/slab.h"
 #include "http/h1_parse.h"
 #include "io/io.h"
 #include "io/loop.h"
 #include "io/stream.h"
 #include "upstream/upstream_conn.h"
 
+/* One target and the connections that lead to it. It lives as long as there is one, idle or BUSY,
+ * so that a connection finds its place again without a look at its key. */
+struct upstream_host {
+    struct map_node node;
+    struct upstream_pool *pool;
+    struct list idle; /* last used first */
+    uint32_t idle_count;
+    uint32_t users; /* connections, and who goes through the list */
+    char key[];
+};
+
 int upstream_pool_init(struct upstream_pool *pool, struct io *io,
                        const struct upstream_pool_options *options)
 {
     *pool = (struct upstream_pool){.io = io, .options = *options};
     list_init(&pool->by_age);
-    return map_init(&pool->by_key);
+    return map_init(&pool->hosts);
 }
 
 void upstream_pool_deinit(struct upstream_pool *pool)
 {
     while (upstream_pool_shed(pool)) {
     }
-    map_deinit(&pool->by_key);
+    map_deinit(&pool->hosts);
 }
 
-static struct upstream_conn *conn_of(struct map_node *node)
+/* ------------------------------------------------------------------ hosts */
+
+static struct upstream_host *find_host(const struct upstream_pool *pool, struct str key)
 {
-    return node ? CONTAINER_OF(node, struct upstream_conn, node) : NULL;
+    struct map_node *node = map_find(&pool->hosts, key);
+
+    return node ? CONTAINER_OF(node, struct upstream_host, node) : NULL;
 }
+
+static struct upstream_host *add_host(struct upstream_pool *pool, struct str key)
+{
+    struct upstream_host *host = slab_zalloc(&pool->io->slabs, sizeof(*host) + key.len);
+
+    if (host) {
+        memcpy(host->key, key.ptr, key.len);
+        host->node.key = str_make(host->key, key.len);
+        host->pool = pool;
+        list_init(&host->idle);
+        map_add(&pool->hosts, &host->node);
+    }
+    return host;
+}
+
+static void leave_host(struct upstream_host *host)
+{
+    struct upstream_pool *pool = host->pool;
+
+    if (--host->users == 0) {
+        map_remove(&pool->hosts, &host->node);
+        slab_free(&pool->io->slabs, host);
+    }
+}
+
+/* False when memory is out. */
+static bool join_host(struct upstream_pool *pool, struct str key, struct upstream_conn *conn)
+{
+    struct upstream_host *host = find_host(pool, key);
+
+    if (!host) {
+        host = add_host(pool, key);
+    }
+    if (!host) {
+        return false;
+    }
+    host->users++;
+    conn->host = host;
+    return true;
+}
+
+/* ------------------------------------------------------------------ leases */
 
 static bool is_among(const struct addr *peer, const struct addr *addrs, size_t count)
 {
@@ -39,15 +98,59 @@ static bool is_among(const struct addr *peer, const struct addr *addrs, size_t c
     return false;
 }
 
-void upstream_pool_forget(struct upstream_conn *conn)
+/* An idle connection is BUSY again. */
+static void take_out(struct upstream_conn *conn)
 {
-    struct upstream_pool *pool = conn->pool;
-
-    map_remove(&pool->by_key, &conn->node);
+    ASSERT(conn->state == UPSTREAM_IDLE);
+    list_remove(&conn->of_host);
     list_remove(&conn->by_age);
     deadline_disarm(&conn->expiry);
-    pool->count--;
+    conn->host->idle_count--;
+    conn->host->pool->count--;
     conn->state = UPSTREAM_BUSY;
+}
+
+void upstream_pool_forget(struct upstream_conn *conn)
+{
+    if (conn->state == UPSTREAM_IDLE) {
+        take_out(conn);
+    }
+    if (conn->host) {
+        leave_host(conn->host);
+        conn->host = NULL;
+    }
+}
+
+/* Bytes nobody asked for, or the end, may be known to the loop already, or have come since it
+ * looked last: of a connection given in this very turn it could say nothing yet. */
+static bool may_have_news(const struct upstream_conn *conn)
+{
+    return conn->stream->readable || stream_has_event(conn->stream) ||
+           conn->given_in_turn == loop_turn(conn->io->loop);
+}
+
+static struct upstream_conn *lease_of(struct upstream_host *host, uint64_t bound_to,
+                                      const struct addr *addrs, size_t addr_count,
+                                      uint64_t least_used_ms, bool careful)
+{
+    LIST_FOR_EACH (node, next, &host->idle) {
+        struct upstream_conn *conn = LIST_ITEM(node, struct upstream_conn, of_host);
+
+        if (conn->bound_to != bound_to || !is_among(&conn->stream->peer, addrs, addr_count)) {
+            continue;
+        }
+        if (conn->last_used_ms < least_used_ms) {
+            return NULL; /* the others are older still */
+        }
+        if ((careful || may_have_news(conn)) && !stream_is_quiet(conn->stream)) {
+            upstream_conn_close(conn, false);
+            continue;
+        }
+        take_out(conn);
+        conn->reused = true;
+        return conn;
+    }
+    return NULL;
 }
 
 struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str key,
@@ -55,50 +158,25 @@ struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str
                                           size_t addr_count, uint64_t max_age_ms, bool careful)
 {
     uint64_t now_ms = loop_now_ms(pool->io->loop);
-    struct map_node *node = map_find(&pool->by_key, key);
+    struct upstream_host *host = find_host(pool, key);
+    struct upstream_conn *conn;
 
-    while (node) {
-        struct upstream_conn *conn = conn_of(node);
-
-        node = map_find_next(node);
-        if (conn->bound_to != bound_to || !is_among(&conn->peer, addrs, addr_count)) {
-            continue;
-        }
-        if (now_ms - conn->last_used_ms > max_age_ms) {
-            return NULL; /* the others are older still */
-        }
-        /* Bytes nobody asked for, or the end, may be known to the loop already. */
-        if ((careful || conn->stream->readable || stream_has_event(conn->stream)) &&
-            !stream_is_quiet(conn->stream)) {
-            upstream_conn_close(conn, false);
-            continue;
-        }
-        upstream_pool_forget(conn);
-        conn->reused = true;
-        return conn;
+    if (!host) {
+        return NULL;
     }
-    return NULL;
+    host->users++; /* its last connection may be closed meanwhile */
+    conn = lease_of(host, bound_to, addrs, addr_count,
+                    now_ms > max_age_ms ? now_ms - max_age_ms : 0, careful);
+    leave_host(host);
+    return conn;
 }
 
-/* How many have this key; *ret_oldest is the last of them. */
-static size_t count_key(const struct upstream_pool *pool, struct str key,
-                        struct upstream_conn **ret_oldest)
+/* ------------------------------------------------------------------ keeping */
+
+static void make_room(struct upstream_pool *pool, struct upstream_host *host)
 {
-    size_t count = 0;
-
-    for (struct map_node *node = map_find(&pool->by_key, key); node; node = map_find_next(node)) {
-        *ret_oldest = conn_of(node);
-        count++;
-    }
-    return count;
-}
-
-static void make_room(struct upstream_pool *pool, struct str key)
-{
-    struct upstream_conn *oldest = NULL;
-
-    if (count_key(pool, key, &oldest) >= pool->options.idle_per_host) {
-        upstream_conn_close(oldest, false);
+    if (host->idle_count >= pool->options.idle_per_host) {
+        upstream_conn_close(LIST_LAST(&host->idle, struct upstream_conn, of_host), false);
     }
     while (pool->count >= pool->options.idle_total && upstream_pool_shed(pool)) {
     }
@@ -131,26 +209,23 @@ void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstr
         upstream_conn_close(conn, false);
         return;
     }
-    if (!conn->key_text) {
-        conn->key_text = mem_strndup(key.ptr, key.len);
-    }
-    if (!conn->key_text) {
+    if (!conn->host && !join_host(pool, key, conn)) {
         upstream_conn_close(conn, false);
         return;
     }
-    make_room(pool, key);
+    make_room(pool, conn->host);
     upstream_conn_own(conn, NULL, NULL);
     h1_parser_free(conn->parser);
     conn->parser = NULL;
     conn->state = UPSTREAM_IDLE;
-    conn->pool = pool;
     conn->last_used_ms = loop_now_ms(pool->io->loop);
-    conn->node.key = str_make(conn->key_text, key.len);
-    map_add(&pool->by_key, &conn->node);
+    conn->given_in_turn = loop_turn(pool->io->loop);
+    list_push_front(&conn->host->idle, &conn->of_host);
     list_push_back(&pool->by_age, &conn->by_age);
-    deadline_arm(&conn->expiry, idle_ms);
-    stream_relax(conn->stream);
+    conn->host->idle_count++;
     pool->count++;
+    deadline_arm(&conn->expiry, pool->io->loop, idle_ms);
+    stream_relax(conn->stream);
 }
 
 void upstream_pool_unbind(struct upstream_pool *pool, uint64_t client)

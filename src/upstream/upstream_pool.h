@@ -29,14 +29,14 @@ struct upstream_pool_options {
 /* The bond between one client connection and upstream connections that an origin has authenticated
  * as a whole (NTLM, Negotiate): they serve that client connection alone. */
 struct upstream_binding {
-    uint64_t client; /* number of the client connection, from 1 */
-    bool used;       /* some connection is bound to it */
+    uint64_t client : 63; /* number of the client connection, from 1 */
+    uint64_t used : 1;    /* some connection is bound to it */
 };
 
 struct upstream_pool {
     struct io *io; /* borrowed */
     struct upstream_pool_options options;
-    struct map by_key;
+    struct map hosts;   /* those that some connection leads to, by key */
     struct list by_age; /* longest idle first */
     size_t count;
 };
@@ -53,11 +53,12 @@ MUST_USE struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, s
                                                    uint64_t bound_to, const struct addr *addrs,
                                                    size_t addr_count, uint64_t max_age_ms,
                                                    bool careful);
-/* Takes a BUSY connection whose exchange is over; closes it when it may not or need not be kept. */
+/* Takes a BUSY connection whose exchange is over; closes it when it may not or need not be kept.
+ * The key of a connection is always the same. */
 void upstream_pool_give(struct upstream_pool *pool, struct str key, struct upstream_conn *conn);
 /* Closes the idle connections that are bound to a client that has gone. */
 void upstream_pool_unbind(struct upstream_pool *pool, uint64_t client);
-/* For upstream_conn.c: the connection leaves the idle ones. */
+/* For upstream_conn.c: the connection is about to be closed or taken. */
 void upstream_pool_forget(struct upstream_conn *conn);
 /* Closes the connection idle longest; false when there is none. */
 bool upstream_pool_shed(struct upstream_pool *pool);

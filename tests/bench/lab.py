@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Where the benchmark takes place: cores, directories, the origin, a name server, load."""
+"""Where the benchmark takes place: cores, directories, the origin with its name server, load."""
 
 import json
 import os
+import random
+import re
 import resource
 import shutil
-import socket
-import struct
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = {
-    "origin": ["origin.c", "net.c"],
+    "origin": ["origin.c", "names.c", "net.c"],
     "relay": ["relay.c", "net.c"],
     "load": ["load.c", "histogram.c", "net.c"],
 }
+
+NAMED_ORIGINS = 200  # load.c's targets when a row has a host and origins
 
 
 class Failed(Exception):
@@ -49,9 +50,8 @@ class Lab:
         self.origin = subprocess.Popen(
             [self.binary("origin")], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         )
-        ports = self.origin.stdout.readline().split()
-        self.origin_port, self.echo_port = int(ports[0]), int(ports[1])
-        self.dns_port = serve_names(self.host_name)
+        ports = map(int, self.origin.stdout.readline().split())
+        self.origin_port, self.echo_port, self.dns_port = ports
 
     def close(self):
         if self.origin:
@@ -76,7 +76,17 @@ class Lab:
         return str(self.build / name)
 
     def new_dir(self, name):
-        return Path(tempfile.mkdtemp(prefix=f"{name.replace('/', '-')}-", dir=self.scratch))
+        return Path(tempfile.mkdtemp(prefix=re.sub(r"[^\w@.]+", "-", name) + "-", dir=self.scratch))
+
+    def hosts_file(self, path):
+        """Every name that a row asks for, for programs that read such a file."""
+        lines = [f"127.0.0.1 localhost {self.host_name}"]
+        lines += [
+            f"127.4.{turn // 200}.{turn % 200 + 1} o{turn}.{self.host_name}"
+            for turn in range(NAMED_ORIGINS)
+        ]
+        path.write_text("\n".join(lines) + "\n")
+        return path
 
     def spin_ns(self, core):
         """What a fixed piece of work takes on CORE now."""
@@ -87,6 +97,17 @@ class Lab:
             preexec_fn=lambda: os.sched_setaffinity(0, [core]),
         )
         return int(made.stdout)
+
+    def names_list(self, line, count):
+        """A file of COUNT names, the same in every run, each as LINE has it."""
+        path = self.scratch / f"names-{count}-{line.format('')}"
+        if not path.exists():
+            draw = random.Random(1)
+            hosts, tops = ("ads", "trk", "cdn", "stat"), ("com", "net", "example")
+            ends = [f"{host}.{top}" for host in hosts for top in tops]
+            names = (f"{draw.getrandbits(48):x}{turn:x}.{ends[turn % 12]}" for turn in range(count))
+            path.write_text("".join(line.format(name) + "\n" for name in names))
+        return path
 
 
 class Load:
@@ -150,31 +171,3 @@ def run_wrk(lab, port, options, seconds):
     if result["errors"]:
         raise Failed(f"errors of wrk: {result['error']}")
     return result
-
-
-def serve_names(name):
-    """A name server on a port of its own: NAME is 127.0.0.1 for an hour. Returns the port."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 0))
-    wanted = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
-
-    def answer(query):
-        end = query.index(b"\0", 12) + 5
-        question = query[12:end]
-        known = question[:-4].lower() == wanted
-        kind = struct.unpack(">H", question[-4:-2])[0]
-        count = 1 if known and kind == 1 else 0
-        head = query[:2] + struct.pack(">HHHHH", 0x8580 | (0 if known else 3), 1, count, 0, 0)
-        record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 3600, 4) + bytes([127, 0, 0, 1])
-        return head + question + record * count
-
-    def serve():
-        while True:
-            query, client = server.recvfrom(2048)
-            try:
-                server.sendto(answer(query), client)
-            except (ValueError, struct.error, OSError):
-                pass  # not a query
-
-    threading.Thread(target=serve, daemon=True).start()
-    return server.getsockname()[1]

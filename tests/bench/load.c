@@ -15,7 +15,8 @@
  *     inflight=N           requests under way at once (closed loop)
  *     rate=N               requests a second, arrivals as of a Poisson process (open loop); the
  *                          time of a request counts from when it was due
- *     origins=N            that many addresses of 127.0.0.0/8 take turns as the target
+ *     origins=N            that many addresses of 127.0.0.0/8, or that many names below host,
+ *                          take turns as the target
  *     seconds=S, requests=N   how long, or how many
  *
  *   load spin              a fixed piece of work; prints what it took: the machine's noise
@@ -231,7 +232,9 @@ static void next_target(char *ret_text, size_t size)
 {
     uint64_t turn = next_origin++ % want.origins;
 
-    if (want.host != NULL) {
+    if (want.host != NULL && want.origins > 1) {
+        (void)snprintf(ret_text, size, "o%u.%s:%u", (unsigned)turn, want.host, want.origin);
+    } else if (want.host != NULL) {
         (void)snprintf(ret_text, size, "%s:%u", want.host, want.origin);
     } else if (want.origins == 1) {
         (void)snprintf(ret_text, size, "127.0.0.1:%u", want.origin);

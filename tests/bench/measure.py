@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Takes the figures: rounds of every peer in turn, there and back, with the machine's noise."""
+"""Takes the figures of one program at one row's work. A sample's `cost` is what a row is about."""
 
 import re
 import subprocess
@@ -10,16 +10,27 @@ from lab import Failed, Load, run_wrk
 
 GIB = 1 << 30
 SETTLED_KIB = 4096  # "returned to where it was"
+OPENING_AT_ONCE = 128
+
+
+def port_of(peer, row):
+    return peer.tunnel_port(row.echo) if row.tunnel else peer.http_port
+
+
+def load_of(peer, row, **changes):
+    """The row's options of load.c, as this program wants them."""
+    options = {**row.load, **changes}
+    if row.tunnel:
+        options["tunnel"] = peer.tunnel
+    return options
 
 
 def steady_sample(lab, peer, row, seconds, rate=None):
     """One round: what the work cost, and what came out of it."""
-    options = dict(row.load)
+    options = load_of(peer, row)
     if rate:
         options["rate"] = rate
-    port = peer.tunnel_port(row.echo) if row.tunnel else peer.http_port
-    if row.tunnel:
-        options["tunnel"] = peer.tunnel
+    port = port_of(peer, row)
     spin_ns = lab.spin_ns(lab.proxy_cores[0])
     load = None if row.wrk and peer.wrk else Load(lab, port, {**options, "seconds": seconds})
     try:
@@ -46,132 +57,171 @@ def steady_sample(lab, peer, row, seconds, rate=None):
         "spin_ms": spin_ns / 1e6,
     }
     if pids:
-        sample["cpu"] = used / (1e9 if row.per_gib else 1e3) / done
+        sample["cost"] = used / (1e9 if row.per_gib else 1e3) / done
         sample["peak_kib"] = peak
     return sample
 
 
-def count_calls(lab, peer, row):
-    """System calls by name for each request, or each GiB, in a round of its own."""
-    # The slower ones are slow indeed under strace; a thousand requests tell as much.
-    fast = peer.name.startswith("viaduct") or peer.name == "floor"
-    options = {**row.load, "requests": row.requests if fast else min(row.requests, 1000)}
+def count_calls(lab, peer, row, requests):
+    """System calls by name, and for how many requests, or GiB; in a round of its own."""
+    options = load_of(peer, row, requests=requests)
     if options.get("rate") == "half":
         options["rate"] = 2000
-    if row.tunnel:
-        options["tunnel"] = peer.tunnel
-    port = peer.tunnel_port(row.echo) if row.tunnel else peer.http_port
-    with Load(lab, port, options) as load:
+    with Load(lab, port_of(peer, row), options) as load:
         strace = meter.Strace(peer.pids(), lab.scratch / "strace")
         try:
             result = load.run()
         finally:
             calls = strace.stop()
+    if not calls:
+        raise Failed("strace counted nothing")
     done = result["bytes"] / GIB if row.per_gib else result["requests"]
-    by_name = {name: count / done for name, count in calls.items()}
-    return {"syscalls": sum(by_name.values()), "by_name": by_name}
+    return {"syscalls": sum(calls.values()) / done, "calls": calls, "calls_for": done}
 
 
-def _hold(lab, peer, options):
-    options = dict(options)
-    echo = options.get("unit") == "ping"
-    tunnel = "tunnel" in options
-    if tunnel:
-        options["tunnel"] = peer.tunnel
-    return Load(lab, peer.tunnel_port(echo) if tunnel else peer.http_port, options)
+def _hold(lab, peer, row, **changes):
+    return Load(lab, port_of(peer, row), load_of(peer, row, **changes))
 
 
-def idle_sample(lab, peer, row, connections):
+def quiet_figures(pids, seconds):
+    """What programs do when nobody asks anything of them."""
+    switches, cpu = meter.switches(pids), meter.Cpu(pids)
+    time.sleep(seconds)
+    return {
+        "idle_switches": (meter.switches(pids) - switches) / seconds,
+        "idle_cpu_ms": (meter.Cpu(pids) - cpu) / 1e6 / seconds,
+    }
+
+
+def idle_sample(lab, peer, row, connections, quiet_seconds):
     """Memory of a connection that does nothing; each held one has had one exchange."""
-    with _hold(lab, peer, {**row.load, "connections": 64}) as load:
+    with _hold(lab, peer, row, connections=64) as load:
         load.run()
     pids = peer.pids()
     before = meter.resident_kib(pids)
-    with _hold(lab, peer, {**row.load, "connections": connections}) as load:
+    with _hold(lab, peer, row, connections=connections) as load:
         load.run()
         pids = peer.pids()
-        return {"cpu": (meter.resident_kib(pids) - before) / connections}
+        sample = {"cost": (meter.resident_kib(pids) - before) / connections}
+        if quiet_seconds:
+            time.sleep(1)
+            sample |= quiet_figures(pids, quiet_seconds)
+        return sample
 
 
-def beside_sample(lab, peer, row, connections, seconds, quiet_seconds):
-    """Active clients beside idle ones; and what the idle ones cost when nobody is active."""
-    with _hold(lab, peer, {"connections": connections, "inflight": 128}) as load:
+def beside_sample(lab, peer, row, connections, seconds):
+    """Active clients alone, and beside idle ones."""
+    alone = steady_sample(lab, peer, row, seconds)
+    idle = {"connections": connections, "inflight": OPENING_AT_ONCE}
+    with Load(lab, peer.http_port, idle) as load:
         load.run()
-        pids = peer.pids()
         time.sleep(1)
-        switches, cpu = meter.switches(pids), meter.Cpu(pids)
-        time.sleep(quiet_seconds)
-        quiet = {
-            "idle_switches": (meter.switches(pids) - switches) / quiet_seconds,
-            "idle_cpu_ms": (meter.Cpu(pids) - cpu) / 1e6 / quiet_seconds,
-        }
-        return steady_sample(lab, peer, row, seconds) | quiet
+        beside = steady_sample(lab, peer, row, seconds)
+    keys = ("cost", "p50_us", "p99_us", "p999_us")
+    return beside | {f"alone_{key}": alone[key] for key in keys}
 
 
-def peak_sample(lab, peer, row, connections, patience):
-    """Resident memory before, at, and after a peak; and how long until it was back."""
-    with _hold(lab, peer, {"connections": 64, "inflight": 64, "seconds": 0.5}) as load:
+def peak_sample(lab, peer, row, connections):
+    """Resident memory before a peak, and at its height. peak_settle() tells of the rest."""
+    with _hold(lab, peer, row, connections=64, inflight=64, seconds=0.5) as load:
         load.run()
     pids = peer.pids()
     start = meter.resident_kib(pids)
     meter.reset_peak(pids)
-    options = {**row.load, "connections": connections, "inflight": connections, "seconds": 2}
-    with _hold(lab, peer, options) as load:
+    with _hold(lab, peer, row, connections=connections, inflight=connections, seconds=2) as load:
         load.run()
-        peak = max(meter.resident_kib(pids), meter.peak_kib(pids) if len(pids) == 1 else 0)
-    ended = time.monotonic()
-    while True:
-        now = meter.resident_kib(pids)
-        waited = time.monotonic() - ended
-        if now <= start + SETTLED_KIB or waited > patience:
-            break
-        time.sleep(0.5)
-    return {
-        "cpu": now - start,
-        "start_kib": start,
-        "peak_kib": peak,
+        peak = meter.peak_kib(pids)
+    return {"start_kib": start, "peak_kib": peak, "ended": time.monotonic()}
+
+
+def peak_settle(peer, sample, patience):
+    """Completes the sample once memory is back, or after PATIENCE; False while it has to go on."""
+    now = meter.resident_kib(peer.pids())
+    waited = time.monotonic() - sample["ended"]
+    settled = now <= sample["start_kib"] + SETTLED_KIB
+    if not settled and waited < patience:
+        return False
+    del sample["ended"]
+    sample |= {
+        "cost": now - sample["start_kib"],
         "end_kib": now,
         "settle_s": waited,
-        "settled": now <= start + SETTLED_KIB,
+        "settled": "yes" if settled else "no",
     }
+    return True
+
+
+def list_sample(lab, peer, row, seconds):
+    """What a list costs to load, to hold, and for each request, beside the same without it."""
+    refused, sample = peer.refused, {}
+    for kind, path in (("without", None), ("with", refused)):
+        peer.refused = path
+        begun = time.monotonic()
+        peer.start(patience=300)
+        try:
+            sample[f"start_s_{kind}"] = time.monotonic() - begun
+            sample[f"kib_{kind}"] = meter.resident_kib(peer.pids())
+            made = steady_sample(lab, peer, row, seconds)
+        finally:
+            peer.stop()
+        sample[f"cost_{kind}"] = made["cost"]
+    return {
+        **made,
+        "cost_without": sample["cost_without"],
+        "load_s": sample["start_s_with"] - sample["start_s_without"],
+        "list_kib": sample["kib_with"] - sample["kib_without"],
+    }
+
+
+CALLGRIND = ("valgrind", "--tool=callgrind")
+CALLGRIND_REQUESTS = (200, 1200)
+FUNCTION = re.compile(r"\s*([\d,]+) \(\s*[\d.]+%\)\s+(?:.*/)?[^:\s]*:(\S+)(?:.*\[(.*)\])?")
 
 
 def callgrind(lab, peer, row):
-    """User instructions for each request, from the difference of two runs; and its functions."""
-    totals, output = [], lab.scratch / "callgrind"
-    counts = (500, 2500)
-    for requests in counts:
-        peer.start(prefix=("valgrind", "--tool=callgrind", f"--callgrind-out-file={output}.%p"))
-        try:
-            options = {**row.load, "requests": requests}
-            if row.tunnel:
-                options["tunnel"] = peer.tunnel
-            port = peer.tunnel_port(row.echo) if row.tunnel else peer.http_port
-            with Load(lab, port, options) as load:
-                load.run()
-        finally:
-            peer.stop()
-        total = 0
-        for path in lab.scratch.glob("callgrind.*"):
-            found = re.search(r"^(?:totals|summary): (\d+)", path.read_text(), re.M)
-            total += int(found[1]) if found else 0
-            functions = costliest(path)
-            path.unlink()
-        totals.append(total)
+    """User instructions for each request, and the functions they are in.
+
+    Both from the difference of two runs, so that neither start-up nor end are among them.
+    """
+    few, many = (_instructions(lab, peer, row, requests) for requests in CALLGRIND_REQUESTS)
+    requests = CALLGRIND_REQUESTS[1] - CALLGRIND_REQUESTS[0]
+    per_request = {
+        name: (count - few.get(name, 0)) / requests
+        for name, count in many.items()
+        if count > few.get(name, 0)
+    }
+    total = sum(per_request.values())
+    top = sorted(per_request.items(), key=lambda item: -item[1])[:10]
     return {
-        "instructions": (totals[1] - totals[0]) / (counts[1] - counts[0]),
-        "functions": functions,
+        "instructions": total,
+        "functions": [[100 * count / total, count, name] for name, count in top],
     }
 
 
-def costliest(path, count=10):
-    """[[share in %, function]] of a callgrind file, its own instructions only."""
-    made = subprocess.run(
-        ["callgrind_annotate", "--auto=no", str(path)], capture_output=True, text=True
-    )
-    found = []
-    for line in made.stdout.splitlines():
-        match = re.match(r"\s*[\d,]+ \(\s*([\d.]+)%\)\s+(?:.*/)?[^:]*:(\S+)", line)
-        if match and "PROGRAM TOTALS" not in line:
-            found.append([float(match[1]), match[2].split("'")[0]])
-    return found[:count]
+def _instructions(lab, peer, row, requests):
+    """{function: instructions of its own} of a whole run."""
+    output = lab.scratch / "callgrind"
+    peer.start(prefix=(*CALLGRIND, f"--callgrind-out-file={output}.%p"))
+    try:
+        with Load(lab, port_of(peer, row), load_of(peer, row, requests=requests)) as load:
+            load.run()
+    finally:
+        peer.stop()
+    found = {}
+    for path in lab.scratch.glob("callgrind.*"):
+        made = subprocess.run(
+            ["callgrind_annotate", "--auto=no", "--threshold=100", str(path)],
+            capture_output=True,
+            text=True,
+        )
+        path.unlink()
+        for line in made.stdout.splitlines():
+            match = FUNCTION.match(line)
+            if match:
+                name = match[2].split("'")[0]
+                if name.startswith("0x"):  # a library without names for its own
+                    name = f"{(match[3] or '?').split('/')[-1]}:{int(name, 16):#x}"
+                found[name] = found.get(name, 0) + int(match[1].replace(",", ""))
+    if not found:
+        raise Failed("callgrind said nothing")
+    return found

@@ -1,270 +1,151 @@
-// SPDX-License-Identifier: MIT
+/* SPDX-License-Identifier: MIT */
+#include "names.h"
 
-/*
- * names [COUNT]: what a list of so many host names (1,000,000) costs viaduct. Makes a list like
- * those that block advertising, reads it as a rule with `hosts FILE` does, and looks names up in an
- * order that no cache likes. Writes one JSON object:
- *
- *   names, file_bytes          the list
- *   load_ms                    processor time of reading it
- *   memory_bytes               growth of resident memory once it is read
- *   peak_bytes                 and at most, while it was being read
- *   hit_ns                     a look-up of a listed name
- *   miss_ns, deep_miss_ns      of one that is not listed, with three and with five labels
- *   near_miss_ns               with five labels, below a domain that has listed names below it
- *   memory_ns                  for comparison: one read of memory that waits for the one before
- *
- * Memory is that of /proc/self/status; times are those of the thread's processor. It wants
- * src/policy/ domains*.c, src/conf/conf_messages.c and src/base.
- */
-
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
-#include "conf/conf.h"
-#include "policy/domains.h"
+#include "net.h"
 
-#define NAME_MAX_BYTES 80
-#define LOOKUPS 1000000U
-#define BELOW_EACH 4 /* listed names that share one domain */
+#define HEAD_BYTES ((size_t)12)
+#define QUERY_BYTES ((size_t)512)
+#define TYPE_A 1
+#define TYPE_SOA 6
+#define TTL 3600
 
-static uint64_t random_state = 0x9e3779b97f4a7c15U;
+/* Labels with their lengths, as they stand in a message. */
+static const unsigned char zone[] = "\5bench\4test";
 
-static uint64_t next_random(void)
+struct writer {
+    unsigned char *at;
+};
+
+static void put(struct writer *writer, unsigned value, size_t bytes)
 {
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * 0x2545f4914f6cdd1dU;
-}
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
-
-/* A line of /proc/self/status in bytes: "VmRSS:", "VmHWM:". */
-static uint64_t status_bytes(const char *key)
-{
-    FILE *file = fopen("/proc/self/status", "r");
-    char line[256];
-    unsigned long long kib = 0;
-
-    if (!file) {
-        die("/proc/self/status");
+    while (bytes-- > 0) {
+        *writer->at++ = (unsigned char)(value >> (8 * bytes));
     }
-    while (fgets(line, sizeof(line), file)) {
-        if (strncmp(line, key, strlen(key)) == 0) {
-            kib = strtoull(line + strlen(key), NULL, 10);
+}
+
+/* The name that a query asks for ends with its root label; where the question ends, or 0. */
+static size_t end_of_question(const unsigned char *query, size_t len)
+{
+    size_t at = HEAD_BYTES;
+
+    while (at < len && query[at] != 0) {
+        at += query[at] + 1U;
+    }
+    return at + 5 <= len ? at + 5 : 0;
+}
+
+static bool is_ours(const unsigned char *query, size_t question_end)
+{
+    size_t root = question_end - 5;
+
+    return root >= HEAD_BYTES + sizeof(zone) - 1 &&
+           memcmp(query + root - (sizeof(zone) - 1), zone, sizeof(zone)) == 0;
+}
+
+static unsigned address_of(const unsigned char *name)
+{
+    unsigned long turn = 0;
+
+    if (name[0] < 2 || name[1] != 'o') {
+        return INADDR_LOOPBACK;
+    }
+    for (unsigned i = 2; i <= name[0]; i++) {
+        if (name[i] < '0' || name[i] > '9') {
+            return INADDR_LOOPBACK;
         }
+        turn = turn * 10 + (name[i] - (unsigned)'0');
     }
-    (void)fclose(file);
-    return kib * 1024;
+    return 0x7f040001U + (((unsigned)turn / 200) << 8) + (unsigned)turn % 200;
 }
 
-static void forget_peak(void)
+static void put_address(struct writer *writer, const unsigned char *query)
 {
-    FILE *file = fopen("/proc/self/clear_refs", "w");
-
-    if (!file || fputs("5", file) == EOF || fclose(file) == EOF) {
-        die("/proc/self/clear_refs");
-    }
+    put(writer, 0xc00c, 2);
+    put(writer, TYPE_A, 2);
+    put(writer, 1, 2);
+    put(writer, TTL, 4);
+    put(writer, 4, 2);
+    put(writer, address_of(query + HEAD_BYTES), 4);
 }
 
-static const char *const tlds[] = {"com", "net",   "org", "info", "xyz", "top", "de", "ru",
-                                   "cn",  "co.uk", "io",  "site", "pl",  "fr",  "br", "online"};
-
-/* The same for the same number: a word of 6 to 13 letters. */
-static void put_word(char *dst, uint64_t number)
+/* Says for how long that a record is missing may be remembered (RFC 2308). */
+static void put_authority(struct writer *writer)
 {
-    uint64_t bits = (number + 1) * 0x9e3779b97f4a7c15U;
-    unsigned len = 6 + (unsigned)(bits >> 61);
-
-    bits ^= bits >> 29;
-    for (unsigned i = 0; i < len; i++) {
-        dst[i] = (char)('a' + bits % 26);
-        bits = bits / 26 + number * 0x100000001b3U;
-    }
-    dst[len] = '\0';
-}
-
-static void put_domain(char *dst, size_t cap, uint64_t number)
-{
-    char word[16];
-
-    put_word(word, number);
-    (void)snprintf(dst, cap, "%s%u.%s", word, (unsigned)(number % 1000), tlds[number % 16]);
-}
-
-/* Half of the names are domains, half stand below some other, several below one. */
-static void put_listed(char *dst, size_t cap, uint64_t number)
-{
-    char domain[NAME_MAX_BYTES / 2];
-    char word[16];
-
-    if (number % 2 == 0) {
-        put_domain(dst, cap, number);
-        return;
-    }
-    put_domain(domain, sizeof(domain), (number / 2 / BELOW_EACH) * 2 + 1);
-    put_word(word, number * 31);
-    (void)snprintf(dst, cap, "%.6s.%s", word, domain);
-}
-
-static uint64_t write_list(const char *path, uint64_t count)
-{
-    FILE *file = fopen(path, "w");
-    char name[NAME_MAX_BYTES];
-    long size;
-
-    if (!file) {
-        die(path);
-    }
-    for (uint64_t i = 0; i < count; i++) {
-        put_listed(name, sizeof(name), i);
-        (void)fprintf(file, "%s\n", name);
-    }
-    size = ftell(file);
-    if (fclose(file) == EOF) {
-        die(path);
-    }
-    return (uint64_t)size;
-}
-
-enum lookup { LISTED, MISSING, MISSING_DEEP, MISSING_NEAR };
-
-static void put_lookup(char *dst, size_t cap, enum lookup lookup, uint64_t count)
-{
-    char domain[NAME_MAX_BYTES / 2];
-    uint64_t number = next_random() % count;
-
-    switch (lookup) {
-    case LISTED:
-        put_listed(dst, cap, number);
-        return;
-    case MISSING:
-        put_domain(domain, sizeof(domain), number + 2 * count);
-        (void)snprintf(dst, cap, "www.%s", domain);
-        return;
-    case MISSING_DEEP:
-        put_domain(domain, sizeof(domain), number + 2 * count);
-        (void)snprintf(dst, cap, "a1.edge.cdn.%s", domain);
-        return;
-    case MISSING_NEAR:
-        put_domain(domain, sizeof(domain), (number / 2 / BELOW_EACH) * 2 + 1);
-        (void)snprintf(dst, cap, "a1.edge.cdn.%s", domain);
-        return;
+    put(writer, 0xc00c, 2);
+    put(writer, TYPE_SOA, 2);
+    put(writer, 1, 2);
+    put(writer, TTL, 4);
+    put(writer, 2 + 5 * 4, 2);
+    put(writer, 0, 2); /* two names: the root */
+    for (int i = 0; i < 5; i++) {
+        put(writer, TTL, 4);
     }
 }
 
-/* The mean of all; the names are made before the clock runs. */
-static double measure(const struct domains *domains, enum lookup lookup, uint64_t count)
+/* The answer's length, or 0. ANSWER has room for the question and 64 bytes more. */
+static size_t answer_to(const unsigned char *query, size_t len, unsigned char *answer)
 {
-    char(*names)[NAME_MAX_BYTES] = malloc(LOOKUPS * sizeof(*names));
-    size_t found = 0;
-    uint64_t begin;
-    uint64_t end;
+    size_t end = len < HEAD_BYTES ? 0 : end_of_question(query, len);
+    struct writer writer = {.at = answer};
+    bool ours;
+    bool wanted;
 
-    if (!names) {
-        die("names");
+    if (end == 0) {
+        return 0;
     }
-    for (size_t i = 0; i < LOOKUPS; i++) {
-        put_lookup(names[i], sizeof(names[i]), lookup, count);
+    ours = is_ours(query, end);
+    wanted = ours && query[end - 4] == 0 && query[end - 3] == TYPE_A;
+    put(&writer, (unsigned)query[0] << 8 | query[1], 2);
+    put(&writer, ours ? 0x8580 : 0x8583, 2); /* an authority; known, or not (NXDOMAIN) */
+    put(&writer, 1, 2);
+    put(&writer, wanted, 2);
+    put(&writer, !wanted, 2);
+    put(&writer, 0, 2);
+    memcpy(writer.at, query + HEAD_BYTES, end - HEAD_BYTES);
+    writer.at += end - HEAD_BYTES;
+    if (wanted) {
+        put_address(&writer, query);
+    } else {
+        put_authority(&writer);
     }
-    begin = cpu_ns();
-    for (size_t i = 0; i < LOOKUPS; i++) {
-        found += domains_has(domains, str_of(names[i]));
-    }
-    end = cpu_ns();
-    free(names);
-    if (found != (lookup == LISTED ? LOOKUPS : 0)) {
-        (void)fprintf(stderr, "names: %zu of %u found\n", found, LOOKUPS);
-        exit(1);
-    }
-    return (double)(end - begin) / LOOKUPS;
+    return (size_t)(writer.at - answer);
 }
 
-/* A walk through as much memory as a list of a million names takes, in no order. */
-static double measure_memory(void)
+int names_open(uint16_t *ret_port)
 {
-    enum { CELLS = 1 << 22 };
-    uint32_t *next = malloc(CELLS * sizeof(*next));
-    uint32_t at = 0;
-    uint64_t begin;
-    uint64_t end;
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (!next) {
-        die("memory");
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0 ||
+        getsockname(fd, (struct sockaddr *)&at, &len) != 0) {
+        die("name server");
     }
-    for (uint32_t i = 0; i < CELLS; i++) {
-        next[i] = i;
-    }
-    for (uint32_t i = CELLS - 1; i > 0; i--) { /* one cycle (Sattolo) */
-        uint32_t other = (uint32_t)(next_random() % i);
-        uint32_t held = next[i];
-
-        next[i] = next[other];
-        next[other] = held;
-    }
-    begin = cpu_ns();
-    for (uint32_t i = 0; i < LOOKUPS; i++) {
-        at = next[at];
-    }
-    end = cpu_ns();
-    free(next);
-    return at < CELLS ? (double)(end - begin) / LOOKUPS : 0;
+    *ret_port = ntohs(at.sin_port);
+    return fd;
 }
 
-int main(int argc, char **argv)
+void names_answer(int fd)
 {
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
-    char path[] = "/tmp/names.XXXXXX";
-    int fd = mkstemp(path);
-    struct conf_messages messages = {0};
-    struct domains *domains = NULL;
-    uint64_t file_bytes;
-    uint64_t before_bytes;
-    uint64_t begin;
-    uint64_t load_ns;
+    unsigned char query[QUERY_BYTES];
+    unsigned char answer[QUERY_BYTES + 64];
+    struct sockaddr_in from;
+    socklen_t from_len = sizeof(from);
+    ssize_t n;
 
-    if (fd < 0 || count == 0) {
-        die("names");
+    while ((n = recvfrom(fd, query, sizeof(query), 0, (struct sockaddr *)&from, &from_len)) >= 0) {
+        size_t len = answer_to(query, (size_t)n, answer);
+
+        if (len > 0) {
+            (void)sendto(fd, answer, len, 0, (struct sockaddr *)&from, from_len);
+        }
+        from_len = sizeof(from);
     }
-    file_bytes = write_list(path, count);
-    before_bytes = status_bytes("VmRSS:");
-    forget_peak();
-    begin = cpu_ns();
-    if (domains_load(path, &messages, &domains) != 0) {
-        die("domains_load");
-    }
-    load_ns = cpu_ns() - begin;
-    (void)printf("{\"names\": %zu, \"file_bytes\": %llu, \"load_ms\": %.1f, "
-                 "\"memory_bytes\": %llu, \"peak_bytes\": %llu, ",
-                 domains_counts(domains)->names, (unsigned long long)file_bytes,
-                 (double)load_ns / 1e6, (unsigned long long)(status_bytes("VmRSS:") - before_bytes),
-                 (unsigned long long)(status_bytes("VmHWM:") - before_bytes));
-    (void)printf("\"hit_ns\": %.0f, ", measure(domains, LISTED, count));
-    (void)printf("\"miss_ns\": %.0f, ", measure(domains, MISSING, count));
-    (void)printf("\"deep_miss_ns\": %.0f, ", measure(domains, MISSING_DEEP, count));
-    (void)printf("\"near_miss_ns\": %.0f, ", measure(domains, MISSING_NEAR, count));
-    (void)printf("\"memory_ns\": %.0f}\n", measure_memory());
-    domains_unref(domains);
-    conf_messages_deinit(&messages);
-    (void)close(fd);
-    (void)unlink(path);
-    return 0;
 }

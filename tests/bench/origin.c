@@ -3,11 +3,12 @@
  * The origin behind every proxy of the benchmark: as little work per request as
  * a server can do, so that it is never what is measured.
  *
- *   origin     prints "HTTP_PORT ECHO_PORT" and serves until it is killed
+ *   origin     prints "HTTP_PORT ECHO_PORT NAMES_PORT" and serves until it is killed
  *
  * HTTP: `GET /N`, in origin-form or absolute-form, is answered with N bytes; the
  * connection is kept unless the request says close. Requests carry no body.
  * Echo: what comes goes back; for messages small enough for the socket's buffer.
+ * Names: names.h.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "names.h"
 #include "net.h"
 
 #define BODY_CHUNK ((size_t)512 * 1024)
@@ -225,7 +227,10 @@ static bool handle(int fd, uint32_t events)
 int main(void)
 {
     struct rlimit files;
+    struct epoll_event names_event = {.events = EPOLLIN};
     uint16_t ports[2] = {0, 0};
+    uint16_t names_port;
+    int names_fd;
 
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -241,7 +246,9 @@ int main(void)
         event.data.fd = listeners[i];
         (void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listeners[i], &event);
     }
-    (void)printf("%u %u\n", ports[LISTEN_HTTP], ports[LISTEN_ECHO]);
+    names_fd = names_event.data.fd = names_open(&names_port);
+    (void)epoll_ctl(epoll_fd, EPOLL_CTL_ADD, names_fd, &names_event);
+    (void)printf("%u %u %u\n", ports[LISTEN_HTTP], ports[LISTEN_ECHO], names_port);
     (void)fflush(stdout);
     for (;;) {
         struct epoll_event events[256];
@@ -252,6 +259,8 @@ int main(void)
 
             if (fd == listeners[LISTEN_HTTP] || fd == listeners[LISTEN_ECHO]) {
                 accept_all(fd, fd == listeners[LISTEN_ECHO]);
+            } else if (fd == names_fd) {
+                names_answer(fd);
             } else if (!handle(fd, events[i].events)) {
                 (void)close(fd);
             }

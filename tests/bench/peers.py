@@ -3,12 +3,15 @@
 
 Every one gets what suits it best: an access log, written in batches where it can; no cache; one
 worker on one core; connections kept open for ten minutes on both sides; room for 9,000 clients.
+README.md says what of that each of them cannot do.
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -37,14 +40,18 @@ class Peer:
     package = ""
     tunnel = 1  # how load.c gets a tunnel: 1 by CONNECT, 2 by a relay's port, None not at all
     names = True  # can be told the address of a name that only the benchmark knows
+    lists = False  # can be told a list of names to refuse
+    list_line = "{}"  # how it writes one
     keeps = True  # keeps an idle client's connection
     wrk = True  # wrk counts no errors with it
     pids_matter = True  # there is a process whose memory counts
     traced = True  # lives under strace -f
+    quit_signal = signal.SIGTERM
 
-    def __init__(self, lab, workers=1):
+    def __init__(self, lab, workers=1, refused=None):
         self.lab = lab
         self.workers = workers
+        self.refused = refused  # a file of names
         self.process = None
         self.http_port = None
 
@@ -70,7 +77,7 @@ class Peer:
     def argv(self):
         raise NotImplementedError
 
-    def start(self, prefix=()):
+    def start(self, prefix=(), patience=30):
         self.dir = self.lab.new_dir(self.name)
         self.http_port = free_port()
         self.output = open(self.dir / "output", "w")
@@ -83,7 +90,7 @@ class Peer:
             env={**os.environ, "PATH": PATH},
             preexec_fn=lambda: os.sched_setaffinity(0, self.cores),
         )
-        self.wait_until_open(90 if prefix else 30)
+        self.wait_until_open(90 if prefix else patience)
 
     def wait_until_open(self, patience):
         deadline = time.monotonic() + patience
@@ -100,7 +107,7 @@ class Peer:
     def stop(self):
         if self.process:
             pids = self.pids()
-            self.process.terminate()
+            self.process.send_signal(self.quit_signal)
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
@@ -126,7 +133,7 @@ class Direct(Peer):
     def available(self):
         return True
 
-    def start(self, prefix=()):
+    def start(self, prefix=(), patience=0):
         self.http_port = self.lab.origin_port
 
     def tunnel_port(self, echo):
@@ -148,7 +155,7 @@ class Floor(Peer):
     def available(self):
         return True
 
-    def start(self, prefix=()):
+    def start(self, prefix=(), patience=0):
         self.relays = []
         self.ports = []
         for target in (self.lab.origin_port, self.lab.echo_port):
@@ -180,6 +187,7 @@ class Viaduct(Peer):
     """As shipped; `options` are -o options."""
 
     name = "viaduct"
+    lists = True
 
     def __init__(self, lab, name="viaduct", binary=None, options=(), **kw):
         super().__init__(lab, **kw)
@@ -193,6 +201,16 @@ class Viaduct(Peer):
     def version(self):
         return self.ask_version("--version")
 
+    @staticmethod
+    def rules(path):
+        return [f"access.refused=deny hosts {path}", "access.local=allow from loopback to any"]
+
+    def has_lists(self):
+        """Builds before the rule language have none."""
+        rules = self.rules(self.lab.names_list("{}", 1))
+        words = [word for option in rules for word in ("-o", option)]
+        return subprocess.run([self.program, "check", *words], capture_output=True).returncode == 0
+
     def argv(self):
         # Its own default is as many workers as it may run on CPUs: here one, or self.workers.
         options = [
@@ -203,14 +221,20 @@ class Viaduct(Peer):
         ]
         if len(self.cores) < self.workers:
             options.append(f"server.workers={self.workers}")
+        if self.refused:
+            options += self.rules(self.refused)
         return [self.program, *(word for option in options for word in ("-o", option))]
 
 
 class HAProxy(Peer):
+    """Asks for a name anew with each request, unless the last one is still waiting for it.
+
+    Host and port come from Host, not by url_ip and url_port: these have no value for a name, the
+    port would stay that of this frontend, and HAProxy would call itself without end.
+    """
+
     name = program = package = "haproxy"
     tunnel = 2
-    # do-resolve gets its valid answer, asks again, and never goes on (2.6.12 here; why is not known).
-    names = False
 
     def version(self):
         return self.ask_version("-v")
@@ -227,7 +251,9 @@ global
     nbthread {self.workers}
     maxconn 9400
     maxpipes 256
-    tune.pipesize 524288
+    tune.pipesize 1048576
+    tune.pool-low-fd-ratio 100
+    tune.pool-high-fd-ratio 100
     log stdout len 1024 format raw local0
 defaults
     log global
@@ -245,15 +271,15 @@ frontend forward
     mode http
     option httplog
     bind 127.0.0.1:{self.http_port} backlog 65535
-    http-request set-dst url_ip if {{ url_ip -m found }}
-    http-request do-resolve(txn.address,bench,ipv4) hdr(host),host_only unless {{ url_ip -m found }}
+    http-request set-dst hdr_ip(host) if {{ hdr_ip(host) -m found }}
+    http-request do-resolve(txn.address,bench,ipv4) hdr(host),host_only unless {{ hdr_ip(host) -m found }}
     http-request set-dst var(txn.address) if {{ var(txn.address) -m found }}
-    http-request set-dst-port url_port
+    http-request set-dst-port hdr(host),port_only
     default_backend origins
 backend origins
     mode http
     http-reuse always
-    server origin 0.0.0.0:0 pool-max-conn 12000
+    server origin 0.0.0.0:0 pool-max-conn 12000 pool-low-conn 12000 pool-purge-delay 600s
 listen relay_http
     mode tcp
     option tcplog
@@ -299,6 +325,8 @@ http {{
     proxy_set_header Host $http_host;
     proxy_set_header Connection "";
     proxy_max_temp_file_size 0;
+    proxy_buffers 8 64k;
+    proxy_busy_buffers_size 128k;
     client_body_temp_path {self.dir}/t1;
     proxy_temp_path {self.dir}/t2;
     fastcgi_temp_path {self.dir}/t3;
@@ -311,28 +339,37 @@ http {{
 }}
 """
         )
-        return [find("nginx"), "-p", str(self.dir), "-e", f"{self.dir}/error.log", "-c", str(config)]
+        errors = f"{self.dir}/error.log"
+        return [find("nginx"), "-p", str(self.dir), "-e", errors, "-c", str(config)]
 
 
 class Squid(Peer):
     """Takes names from a hosts file: its name servers cannot stand at another port than 53."""
 
     name = program = package = "squid"
+    lists = True
+    list_line = ".{}"
+    quit_signal = signal.SIGKILL  # it lets two seconds go by
 
     def version(self):
         return self.ask_version("-v")
 
     def argv(self):
         os.chmod(self.dir, 0o777)  # started as root, it goes on as the user proxy
-        hosts = self.dir / "hosts"
-        hosts.write_text(f"127.0.0.1 localhost {self.lab.host_name}\n")
+        hosts = self.lab.hosts_file(self.dir / "hosts")
+        refusal = ""
+        if self.refused:
+            refusal = f'acl refused dstdomain "{self.refused}"\nhttp_access deny refused'
         config = self.dir / "squid.conf"
         config.write_text(
             f"""
 http_port 127.0.0.1:{self.http_port}
+{refusal}
 http_access allow all
 cache deny all
 cache_mem 8 MB
+read_ahead_gap 64 KB
+client_db off
 access_log stdio:{self.dir}/access.log
 buffered_logs on
 cache_log {self.dir}/cache.log
@@ -353,20 +390,34 @@ visible_hostname bench
 
 
 class Tinyproxy(Peer):
-    """A thread for each client; closes after each answer; asks the system for names."""
+    """A thread for each client; closes after each answer; asks the system for names.
+
+    So it gets a mount namespace in which /etc/hosts has them, where one can be made.
+    """
 
     name = program = "tinyproxy"
     package = "tinyproxy-bin"
-    names = False
+    lists = True
     keeps = False
     wrk = False
     traced = False
+    namespace = ("unshare", "--mount") + (() if os.geteuid() == 0 else ("--map-root-user",))
+
+    @functools.cached_property
+    def names(self):
+        with contextlib.suppress(OSError):
+            script = ["sh", "-c", "mount --bind /etc/hosts /etc/hosts"]
+            return subprocess.run([*self.namespace, *script], capture_output=True).returncode == 0
+        return False
 
     def version(self):
         return self.ask_version("-v")
 
     def argv(self):
         config = self.dir / "tinyproxy.conf"
+        refusal = ""
+        if self.refused:  # patterns; as regular expressions they would take gigabytes
+            refusal = f'Filter "{self.refused}"\nFilterType fnmatch'
         config.write_text(
             f"""
 Port {self.http_port}
@@ -376,15 +427,22 @@ LogFile "{self.dir}/access.log"
 LogLevel Connect
 MaxClients 20000
 Allow 127.0.0.0/8
+{refusal}
 """
         )
-        return [find("tinyproxy"), "-d", "-c", str(config)]
+        argv = [find("tinyproxy"), "-d", "-c", str(config)]
+        if not self.names:
+            return argv
+        hosts = self.lab.hosts_file(self.dir / "hosts")
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        return [*self.namespace, "sh", "-c", script, str(hosts), *argv]
 
 
 class TrafficServer(Peer):
     name = "trafficserver"
     program = "traffic_server"
     package = "trafficserver"
+    quit_signal = signal.SIGKILL  # it lets a second go by
 
     def version(self):
         return self.ask_version("-V")
@@ -415,6 +473,7 @@ class TrafficServer(Peer):
             "http.keep_alive_no_activity_timeout_out INT": 600,
             "http.transaction_no_activity_timeout_in INT": 600,
             "http.transaction_no_activity_timeout_out INT": 600,
+            "http.default_buffer_water_mark INT": 262144,
             "net.connections_throttle INT": 19500,
             "net.max_connections_in INT": 19500,
             "dns.nameservers STRING": f"127.0.0.1:{self.lab.dns_port}",

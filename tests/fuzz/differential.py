@@ -245,32 +245,48 @@ def check_responses(case, before, behind):
         if line["end"] != "complete":
             continue
         if line["target"].endswith("/second"):
-            must(message.body == SECOND, f"the second answer is {message}")
+            # What the origin sends in pieces may come when the second request is with it already:
+            # nobody can tell it from an answer then.
+            if line["reused"] and len(case.response_pieces) > 1 and message.body != SECOND:
+                notes["answers that came before the request"] += 1
+            else:
+                must(message.body == SECOND, f"the second answer is {message}")
             continue
         check_first(case, before, message)
 
 
 def check_first(case, before, message):
+    """A reader may be stricter than viaduct, as long as the other one reads what viaduct does."""
+    agree = 0
     for name, reading in zip(("h11", "Node"), before):
-        finals = reading.finals()
-        if not finals:
+        first = next(iter(reading.finals()), None)
+        if reading.error and not (first and first.complete):
             notes[f"{name} alone refuses: {reading.error}"] += 1
-            must(
-                any(r.finals() for r in before),
-                f"let through, and both refuse it: {before} {message}",
-            )
             continue
-        first = finals[0]
         must(
-            first.status == message.status and first.body == message.body and first.complete,
+            first and (first.status, first.body) == (message.status, message.body) and first.complete,
             f"before viaduct {name} reads {first}, behind it is {message}",
         )
+        agree += 1
+    must(agree > 0, f"let through, and both refuse it: {before} {message}")
+
+
+BLANK_BEFORE_COLON = re.compile(rb"(\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:")
 
 
 def as_rfc_reads(data):
     """A response whose names have blanks behind them is to be read without (RFC 9112 5.1); the two
-    readers refuse it instead. Bodies here have no such lines."""
-    return re.sub(rb"(\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", rb"\1:", data)
+    readers refuse it instead. Heads and trailers alone: what bending has made a body of is not
+    touched. Chunks here have no such lines."""
+    read = b""
+    while True:
+        head, end, data = data.partition(b"\r\n\r\n")
+        read += BLANK_BEFORE_COLON.sub(rb"\1:", head) + end
+        if not re.match(rb"HTTP/1\.. 1", head):
+            break
+    if end and re.search(rb"(?i)\ntransfer-encoding[ \t]*:", head):
+        return read[:-2] + BLANK_BEFORE_COLON.sub(rb"\1:", end[:2] + data)
+    return read + data
 
 
 def run_batch(daemon, bench, node, seed):

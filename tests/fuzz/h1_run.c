@@ -188,10 +188,10 @@ void h1_run(struct h1_run *how)
     struct run run = {.how = how};
     enum h1_event event = H1_END;
 
-    arena_pool_init(&run.pool, 0, NULL);
+    arena_pool_init(&run.pool, NULL, NULL);
     arena_init(&run.arena, &run.pool);
-    CHECK((how->responses ? h1_parser_new_response(&run.parser)
-                          : h1_parser_new_request(&run.parser)) == 0,
+    CHECK((how->responses ? h1_parser_new_response(NULL, &run.parser)
+                          : h1_parser_new_request(NULL, &run.parser)) == 0,
           "out of memory");
     for (int i = 0; i < MESSAGES_MAX && event == H1_END; i++) {
         begin(&run);
@@ -208,7 +208,6 @@ void h1_run(struct h1_run *how)
     }
     h1_parser_free(run.parser);
     arena_reset(&run.arena);
-    arena_pool_deinit(&run.pool);
     fuzz_bytes_free(&run.body);
 }
 

@@ -252,7 +252,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str rest = str_make((const char *)data, size);
 
-    arena_pool_init(&f.pool, 0, NULL);
+    arena_pool_init(&f.pool, NULL, NULL);
     arena_init(&f.arena, &f.pool);
     f.count = 0;
     f.random = fuzz_hash(data, size);
@@ -271,6 +271,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_messages();
     conf_messages_deinit(&f.messages);
     arena_reset(&f.arena);
-    arena_pool_deinit(&f.pool);
     return 0;
 }

@@ -147,7 +147,7 @@ static void try_target(struct str method, struct str text)
     struct target target;
     int error;
 
-    arena_pool_init(&pool, 0, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     error = target_parse(method, text, &arena, &target);
     if (error != 0) {
@@ -159,7 +159,6 @@ static void try_target(struct str method, struct str text)
         check_origin_form(method, &target);
     }
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -17,7 +17,7 @@ find src -name '*.[ch]' -print0 | sort -z | xargs -0 awk '
 
         # Which files may see a library, by its header.
         allowed["event2/"] = "^src/(io/|server/admin)"
-        allowed["llhttp.h"] = "^src/http/h1_parse\\.c$"
+        allowed["llhttp.h"] = "^src/http/h1_library\\.[ch]$"
         allowed["ini.h"] = "^src/conf/conf_parse\\.c$"
         allowed["idn2.h"] = "^src/policy/idn\\.c$"
         allowed["ares"] = "^src/resolve/dns_cares\\.c$"

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import wire
-from dns_server import NXDOMAIN, REFUSED, SERVFAIL, DnsServer, Reply
+from dns_server import FORMERR, NXDOMAIN, REFUSED, SERVFAIL, DnsServer, Reply
 from wire import SLOWNESS, wait_until
 
 LOOK_AGAIN = 1.2  # seconds after which a changed file must have been seen
@@ -182,11 +182,43 @@ def test_truncated_answer_is_asked_for_by_tcp(lab, dns):
     assert dns.count("big.test", "A", "tcp") == 1
 
 
-def test_more_addresses_than_anyone_needs(lab, dns):
+def test_truncated_answer_that_tcp_does_not_give_either(lab, dns):
+    dns.add("big.test", lambda query: Reply(truncate=True) if query.transport == "udp" else Reply(drop=True))
+    proxy = start(lab, dns, "timeouts.dns=800ms")
+    assert get(lab, proxy, "big.test", 80).status == 504
+    assert dns.count("big.test", "A", "tcp") >= 1
+    assert proxy.wait_request("http://big.test:80/")["end"] == "timeout:dns"
+
+
+@pytest.mark.parametrize("count", [64, 1500])
+def test_more_addresses_than_anyone_needs(lab, dns, count):
     origin = lab.origin()
-    dns.add("many.test", a=["127.0.0.1"] + [f"127.1.{i // 250}.{i % 250 + 1}" for i in range(1500)])
+    more = [f"127.1.{i // 250}.{i % 250 + 1}" for i in range(count - 1)]
+    dns.add("many.test", a=["127.0.0.1"] + more, aaaa=[f"100::{i:x}" for i in range(count)])
     assert resolves(lab, start(lab, dns), "many.test", origin.port)["upstream"] == f"127.0.0.1:{origin.port}"
     assert dns.count("many.test", "A", "tcp") == 1
+
+
+LOOPS = {
+    "to itself": [("loop.test", 60)],
+    "of two": [("b.test", 60), ("loop.test", 60), ("b.test", 60), ("loop.test", 60)],
+    "without end": [(f"c{i}.test", 60) for i in range(40)],
+}
+
+
+@pytest.mark.parametrize("addrs", [[], ["127.0.0.1"]], ids=["nothing behind it", "an address behind it"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_cname_loop_ends(lab, dns, loop, addrs):
+    """Whatever it says in the end is the name's address, or nothing is: it is asked for once."""
+    reply = Reply(addrs, cnames=LOOPS[loop])
+    dns.add("loop.test", a=reply, aaaa=Reply([], cnames=LOOPS[loop]))
+    origin = lab.origin()
+    proxy = start(lab, dns)
+    begun = time.monotonic()
+    response = get(lab, proxy, "loop.test", origin.port)
+    assert response.status in ((200, 502) if addrs else (502,))
+    assert time.monotonic() - begun < 3 * SLOWNESS
+    assert dns.count("loop.test", "A") == 1 and {query.name for query in dns.queries} == {"loop.test"}
 
 
 def test_cname_chain_is_followed_and_its_least_ttl_counts(lab, dns):
@@ -225,11 +257,12 @@ def test_garbage_harms_nobody_else(lab, dns, raw):
 
 @pytest.mark.parametrize("a, aaaa, status, error, end", [
     (Reply(rcode=NXDOMAIN), Reply(rcode=NXDOMAIN), 502, 'error=dns_error; rcode="NXDOMAIN"', "error:dns-nxdomain"),
-    ([], [], 502, "error=dns_error", "error:dns-nodata"),
-    (Reply(rcode=SERVFAIL), Reply(rcode=SERVFAIL), 502, "error=dns_error", "error:dns-failed"),
+    ([], [], 502, 'error=dns_error; rcode="NOERROR"', "error:dns-nodata"),
+    (Reply(rcode=SERVFAIL), Reply(rcode=SERVFAIL), 502, 'error=dns_error; rcode="SERVFAIL"', "error:dns-failed"),
     (Reply(rcode=REFUSED), Reply(rcode=REFUSED), 502, "error=dns_error", "error:dns-failed"),
+    (Reply(rcode=FORMERR), Reply(rcode=FORMERR), 502, "error=dns_error", "error:dns-failed"),
     (Reply(drop=True), Reply(drop=True), 504, "error=dns_timeout", "timeout:dns"),
-    ([], Reply(rcode=SERVFAIL), 502, "error=dns_error", "error:dns-failed"),
+    ([], Reply(rcode=SERVFAIL), 502, 'error=dns_error; rcode="SERVFAIL"', "error:dns-failed"),
     (Reply(drop=True), [], 504, "error=dns_timeout", "timeout:dns"),
     (Reply(rcode=NXDOMAIN), Reply(drop=True), 502, 'error=dns_error; rcode="NXDOMAIN"', "error:dns-nxdomain"),
 ])
@@ -240,6 +273,7 @@ def test_failure_says_what_failed(lab, dns, a, aaaa, status, error, end):
     response = get(lab, proxy, "x.test", 80)
     assert response.status == status
     assert error in response.get("Proxy-Status")
+    assert ("rcode" in error) == ("rcode" in response.get("Proxy-Status"))
     line = proxy.wait_request("http://x.test:80/")
     assert (line["status"], line["end"], line["upstream"]) == (str(status), end, "-")
     assert time.monotonic() - begun < 3 * SLOWNESS
@@ -263,6 +297,22 @@ def test_server_that_is_gone_and_comes_back(lab, dns):
     wait_until(
         lambda: get(lab, proxy, "www.test", origin.port).status == 200, "the server to be asked again"
     )
+
+
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_servers_of_which_none_can_be_reached(lab, dns, method):
+    """Nobody gave an rcode, so none is told (RFC 9209 2.3.2)."""
+    gone = f"127.0.0.1:{wire.free_port()}"
+    proxy = start(lab, dns, f"dns.servers={gone},{dns.address}")
+    dns.stop()
+    client = lab.client(proxy)
+    target = "www.test:80" if method == "CONNECT" else "http://www.test:80/"
+    client.request(method, target)
+    response = client.read_response(to=method)
+    assert response.status == 502
+    assert response.get("Proxy-Status") == "viaduct; error=dns_error"
+    assert b"none of the DNS servers could be reached" in response.body
+    assert proxy.wait_request(target)["end"] == "error:dns-failed"
 
 
 def test_server_that_is_silent_does_not_eat_the_time(lab, dns):

@@ -282,6 +282,31 @@ def test_silent_client(lab):
     in_time(took(begin))
 
 
+@pytest.mark.parametrize("seconds", [0, 60, 7200])
+def test_tcp_keepalive(lab, seconds):
+    """The kernel's own timer runs on the sockets of both sides, or on none. Towards the origin it is
+    wound up in the first silence, and counts from the last bytes all the same."""
+    proxy = lab.viaduct(f"server.tcp_keepalive={seconds}{'s' if seconds else ''}")
+    origin = lab.origin(OK)
+    client = lab.client(proxy)
+    begun = time.monotonic()
+    assert client.get(origin.url()).status == 200
+
+    def timer(port, column):  # of the connection with that port at our end of the row
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        timers = [r[5] for r in rows if r[column].endswith(f":{port:04X}") and r[3] == "01"]
+        assert len(timers) == 1
+        kind, when = timers[0].split(":")
+        return kind, int(when, 16) / 100
+
+    if seconds:
+        wait_until(lambda: timer(origin.port, 2)[0] == "02", "the timer towards the origin")
+    for port, column in ((proxy.port, 1), (origin.port, 2)):
+        kind, when = timer(port, column)
+        assert kind == ("02" if seconds else "00")
+        assert seconds - (time.monotonic() - begun) - 5 < when <= seconds
+
+
 def test_keep_alive(lab):
     client = lab.client(lab.viaduct(f"timeouts.keep_alive={ms(LIMIT)}"))
     origin = lab.origin(OK)
@@ -326,6 +351,34 @@ def test_connect_that_comes_about_late_but_in_time(lab, method):
     assert client.read_response(to=method).status == 200
     for each in (sock, filler, listener):
         each.close()
+
+
+def test_connect_counts_for_a_second_sending_too(lab):
+    """The pooled connection ends under a request, which goes out again (RFC 9110 9.2.2), to a queue
+    that is full by now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        target = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        client = lab.client(lab.viaduct(f"timeouts.connect={ms(LIMIT)}"))
+        client.request("GET", target)
+        pooled = wire.Peer(listener.accept()[0])
+        pooled.read_request()
+        pooled.send(OK)
+        assert client.read_response().status == 200
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        client.request("GET", target)
+        pooled.read_request()
+        begin = time.monotonic()
+        pooled.close()
+        response = client.read_response()
+        assert response.status == 504 and "connection_timeout" in response.get("Proxy-Status")
+        in_time(took(begin))
+        for filler in fillers:
+            filler.close()
 
 
 def test_response_counts_from_the_requests_last_byte(lab):

@@ -119,7 +119,7 @@ REQUESTS = {
     "Max-Forwards of GET": Request(b"Max-Forwards: 0\r\n", b"Max-Forwards: 0\r\n"),
     "Max-Forwards of OPTIONS": Request(
         b"A: 1\r\nMAX-Forwards: 1\r\nB: 2\r\n",
-        b"A: 1\r\nMAX-Forwards: 0\r\nB: 2\r\n",
+        b"A: 1\r\nB: 2\r\nMax-Forwards: 0\r\n",
         method=b"OPTIONS",
     ),
     "Max-Forwards of TRACE": Request(

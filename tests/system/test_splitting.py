@@ -210,8 +210,9 @@ def test_surplus_is_nobodys_response(lab, case, version):
         assert line["end"] == "complete"
 
 
-def test_surplus_that_came_before_the_next_request_is_not_its_response(lab):
-    """Both wait in the kernel when the proxy looks."""
+@pytest.mark.parametrize("first", ["surplus", "request"])
+def test_surplus_that_came_before_the_next_request_is_not_its_response(lab, first):
+    """Both wait in the kernel when the proxy looks, and it hears of them in this order."""
     proxy = lab.viaduct()
     gate = threading.Event()
     dirty = Dirty(lab, [OK + b"Content-Length: 2\r\n\r\nok", POISON], gate)
@@ -221,9 +222,12 @@ def test_surplus_that_came_before_the_next_request_is_not_its_response(lab):
     try:
         stat = Path(f"/proc/{proxy.pid}/stat")
         wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it to stop")
+        if first == "request":
+            client.request("GET", dirty.origin.url("/next"))
         gate.set()
         assert dirty.sent.wait(wire.DEADLINE)
-        client.request("GET", dirty.origin.url("/next"))
+        if first == "surplus":
+            client.request("GET", dirty.origin.url("/next"))
     finally:
         proxy.signal(signal.SIGCONT)
     assert client.read_response().body == b"clean"

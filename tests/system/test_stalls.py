@@ -539,13 +539,13 @@ def test_tunnel_trickle(lab, side):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_tunnel_reset(lab, side):
-    """A reset of one side ends the tunnel, and the other side sees no clean end."""
+    """A reset of one side is one for the other: what was cut is not taken for finished."""
     proxy, client, peer, origin = tunnel_ends(lab)
     near, far = sides_of(side, client, peer)
     near.send(b"hello")
     assert far.read_exactly(5) == b"hello"
     near.reset()
-    far.read_to_end()
+    far.expect_end("reset")
     line = proxy.wait_request(origin.authority)
     assert (line["status"], line["end"]) == (
         "200",
@@ -558,16 +558,50 @@ def test_tunnel_reset_with_bytes_that_nobody_reads(lab, side):
     """The other side's buffers are full, and it reads nothing: the reset must be seen all the
     same."""
     proxy, client, peer, origin = tunnel_ends(lab)
-    near, _ = sides_of(side, client, peer)
-    near.sock.settimeout(0.3)
-    with pytest.raises(socket.timeout):
-        while True:
-            near.sock.send(b"x" * 65536)
+    near, far = sides_of(side, client, peer)
+    send_until_full(near)
     near.reset()
     assert (
         proxy.wait_request(origin.authority)["end"]
         == f"{'client' if side == 'client' else 'upstream'}-closed"
     )
+    far.read_to_end()
+    assert far.ended == "reset"
+
+
+def send_until_full(peer):
+    """Counted bytes, until nobody takes any more; returns them."""
+    data = bytes(range(251)) * 600
+    sent = 0
+    peer.sock.settimeout(0.3)
+    with pytest.raises(socket.timeout):
+        while True:
+            sent += peer.sock.send(data[sent % 251 : 65536])
+    peer.sock.settimeout(wire.DEADLINE)
+    return (data * (sent // len(data) + 1))[:sent]
+
+
+def test_tunnel_ends_with_bytes_in_its_pipes(lab):
+    """Both directions stand full, and both sides have ended theirs: all of it arrives, then FIN."""
+    proxy, client, peer, origin = tunnel_ends(lab)
+    sent = {}
+    for near in (client, peer):
+        sent[near] = send_until_full(near)
+        near.finish()
+    assert sum(link.startswith("pipe:") for link in proxy.links()) >= 4, "it was not spliced"
+    got = {}
+
+    def read(far):
+        got[far] = far.read_to_end()
+
+    readers = [threading.Thread(target=read, args=(far,)) for far in (client, peer)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(wire.DEADLINE)
+    assert got[peer] == sent[client] and got[client] == sent[peer]
+    assert client.ended == peer.ended == "fin"
+    assert proxy.wait_request(origin.authority)["end"] == "complete"
 
 
 def test_tunnel_stall(lab):

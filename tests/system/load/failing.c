@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -33,12 +34,13 @@ enum {
     SIGNALFD,
     BIND,
     LISTEN,
+    FCNTL,
     CALLS
 };
 
-static const char *const names[CALLS] = {"accept4",       "socket",   "pipe2",  "epoll_ctl",
-                                         "getrandom",     "connect",  "splice", "eventfd",
-                                         "epoll_create1", "signalfd", "bind",   "listen"};
+static const char *const names[CALLS] = {
+    "accept4", "socket",        "pipe2",    "epoll_ctl", "getrandom", "connect", "splice",
+    "eventfd", "epoll_create1", "signalfd", "bind",      "listen",    "fcntl"};
 
 struct slot {
     _Atomic int error;
@@ -165,3 +167,19 @@ int listen(int fd, int backlog)
 {
     return fails(LISTEN) ? -1 : NEXT(LISTEN, int (*)(int, int))(fd, backlog);
 }
+
+/* Only what makes a pipe larger. */
+int fcntl(int fd, int command, ...)
+{
+    void *argument;
+    va_list arguments;
+
+    va_start(arguments, command);
+    argument = va_arg(arguments, void *);
+    va_end(arguments);
+    return command == F_SETPIPE_SZ && fails(FCNTL)
+               ? -1
+               : NEXT(FCNTL, int (*)(int, int, void *))(fd, command, argument);
+}
+
+int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));

@@ -5,20 +5,23 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 
+static struct buf_budget budget = {.max_bytes = 1 << 30};
+static struct buf_account account;
 static struct arena_pool pool;
 static struct arena arena;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 2, NULL);
+    account = (struct buf_account){.budget = &budget};
+    arena_pool_init(&pool, NULL, &account);
     arena_init(&arena, &pool);
 }
 
 static void tear_down(void)
 {
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
 }
 
 TestSuite(arena, .init = set_up, .fini = tear_down);
@@ -39,23 +42,35 @@ Test(arena, hands_out_aligned_memory_that_does_not_overlap)
     cr_expect_eq(arena.total_bytes, 100103);
 }
 
-Test(arena, reset_gives_chunks_to_the_pool_up_to_its_bound)
+Test(arena, reset_gives_all_back_and_the_arena_is_as_new)
 {
     for (int i = 0; i < 5; i++) {
         cr_assert(arena_alloc_bytes(&arena, ARENA_CHUNK_BYTES / 2 + 1));
     }
+    cr_assert(arena_alloc_bytes(&arena, 10 * ARENA_CHUNK_BYTES));
+    buf_account_settle(&account);
+    cr_expect_geq(atomic_load(&budget.used_bytes), 12 * ARENA_CHUNK_BYTES);
     arena_reset(&arena);
-    cr_expect_eq(pool.free_count, 2);
+    buf_account_settle(&account);
+    cr_expect_eq(atomic_load(&budget.used_bytes), 0);
     cr_expect_eq(arena.total_bytes, 0);
     cr_assert(arena_alloc_bytes(&arena, 1));
-    cr_expect_eq(pool.free_count, 1);
 }
 
-Test(arena, large_chunks_are_not_kept)
+Test(arena, array_grows_and_keeps_what_is_in_it)
 {
-    cr_assert(arena_alloc_bytes(&arena, 10 * ARENA_CHUNK_BYTES));
-    arena_reset(&arena);
-    cr_expect_eq(pool.free_count, 0);
+    unsigned *items = NULL;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        items = arena_grow(&arena, items, i, sizeof(*items));
+        cr_assert_not_null(items);
+        items[i] = i;
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        cr_expect_eq(items[i], i);
+    }
+    cr_expect_leq(arena.total_bytes, 2048 * sizeof(*items));
+    cr_expect_null(arena_grow(&arena, items, (size_t)1 << 62, sizeof(*items)));
 }
 
 Test(arena, copy_of_nothing_is_not_out_of_memory)

@@ -12,7 +12,7 @@ static char why_buf[512];
 
 static void setup(void)
 {
-    arena_pool_init(&state.pool, 0, NULL);
+    arena_pool_init(&state.pool, NULL, NULL);
     arena_init(&state.arena, &state.pool);
 }
 

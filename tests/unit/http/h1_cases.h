@@ -118,16 +118,16 @@ static inline void h1_put_response(struct text *line, const struct response *res
 static inline void h1_run_begin(struct h1_run *run, enum h1_side side, const struct h1_case *c,
                                 const struct h1_limits *limits)
 {
-    arena_pool_init(&run->pool, 0, NULL);
+    arena_pool_init(&run->pool, NULL, NULL);
     arena_init(&run->arena, &run->pool);
     run->line = TEXT_OVER(run->space);
     run->body_len = 0;
     run->head_seen = false;
     if (side == H1_REQUESTS) {
-        cr_assert_eq(h1_parser_new_request(&run->parser), 0);
+        cr_assert_eq(h1_parser_new_request(NULL, &run->parser), 0);
         h1_parser_begin_request(run->parser, limits, &run->arena, &run->request);
     } else {
-        cr_assert_eq(h1_parser_new_response(&run->parser), 0);
+        cr_assert_eq(h1_parser_new_response(NULL, &run->parser), 0);
         h1_parser_begin_response(run->parser, limits, &run->arena, &run->response, c->to);
     }
 }
@@ -194,7 +194,6 @@ static inline void h1_run_finish(struct h1_run *run, enum h1_event event, size_t
     cr_assert_not(run->line.full);
     h1_parser_free(run->parser);
     arena_reset(&run->arena);
-    arena_pool_deinit(&run->pool);
 }
 
 /* The input arrives in two pieces, cut at split; or byte by byte when split is 0. */

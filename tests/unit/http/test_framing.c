@@ -47,7 +47,7 @@ static void check_requests(enum method method, unsigned minor_version,
     struct arena_pool pool;
     struct arena arena;
 
-    arena_pool_init(&pool, 0, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     for (size_t i = 0; i < count; i++) {
         struct request request = {.method = method, .minor_version = minor_version};
@@ -67,7 +67,7 @@ static void check_responses(unsigned status, unsigned minor_version, bool to_hea
     struct arena_pool pool;
     struct arena arena;
 
-    arena_pool_init(&pool, 0, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     for (size_t i = 0; i < count; i++) {
         struct response response = {.status = status, .minor_version = minor_version};

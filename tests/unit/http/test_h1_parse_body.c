@@ -294,3 +294,66 @@ Test(h1_parse_body, tells_a_cut_body)
 
     CHECK_REQUESTS(cases);
 }
+
+/* What goes past the parser counts as if it had seen it. */
+Test(h1_parse_body, counts_what_it_does_not_see)
+{
+    static const struct h1_limits limits = {.head_bytes = 4096, .target_bytes = 1024, .fields = 20};
+    static const char head[] = P "Content-Length: 10\r\n\r\n";
+    struct arena_pool pool;
+    struct arena arena;
+    struct h1_parser *parser;
+    struct request request;
+    struct str body;
+    size_t taken;
+
+    arena_pool_init(&pool, NULL, NULL);
+    arena_init(&arena, &pool);
+    cr_assert_eq(h1_parser_new_request(NULL, &parser), 0);
+    h1_parser_begin_request(parser, &limits, &arena, &request);
+    cr_expect_eq(h1_parser_plain_left(parser), 0);
+    cr_assert_eq(h1_parser_next(parser, head, sizeof(head) - 1, &taken, &body), H1_HEAD);
+    cr_expect_eq(h1_parser_plain_left(parser), 10);
+    h1_parser_skip_body(parser, 4);
+    cr_expect_eq(h1_parser_plain_left(parser), 6);
+    cr_expect_eq(h1_parser_next(parser, NULL, 0, &taken, &body), H1_MORE);
+    cr_expect_eq(h1_parser_next(parser, "abc", 3, &taken, &body), H1_BODY);
+    h1_parser_skip_body(parser, 3);
+    cr_expect_eq(h1_parser_plain_left(parser), 0);
+    cr_expect_eq(h1_parser_next(parser, "next", 4, &taken, &body), H1_END);
+    cr_expect_eq(taken, 0);
+    h1_parser_free(parser);
+    arena_reset(&arena);
+}
+
+Test(h1_parse_body, is_cut_short_when_too_little_went_past_it)
+{
+    static const struct h1_limits limits = {.head_bytes = 4096, .target_bytes = 1024, .fields = 20};
+    static const char *const heads[] = {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+                                        "HTTP/1.1 200 OK\r\n\r\n",
+                                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"};
+    static const uint64_t left[] = {10, UINT64_MAX, 0};
+    static const enum h1_event want[] = {H1_ERROR, H1_END, H1_ERROR};
+
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        struct arena_pool pool;
+        struct arena arena;
+        struct h1_parser *parser;
+        struct response response;
+        struct str body;
+        size_t taken;
+
+        arena_pool_init(&pool, NULL, NULL);
+        arena_init(&arena, &pool);
+        cr_assert_eq(h1_parser_new_response(NULL, &parser), 0);
+        h1_parser_begin_response(parser, &limits, &arena, &response, METHOD_GET);
+        cr_assert_eq(h1_parser_next(parser, heads[i], strlen(heads[i]), &taken, &body), H1_HEAD);
+        cr_expect_eq(h1_parser_plain_left(parser), left[i]);
+        if (left[i] > 0) {
+            h1_parser_skip_body(parser, 9);
+        }
+        cr_expect_eq(h1_parser_eof(parser), want[i]);
+        h1_parser_free(parser);
+        arena_reset(&arena);
+    }
+}

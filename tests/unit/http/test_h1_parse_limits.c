@@ -122,9 +122,9 @@ struct fixture {
 static void fixture_begin(struct fixture *f)
 {
     f->limits = (struct h1_limits){.head_bytes = 65536, .target_bytes = 16384, .fields = 200};
-    arena_pool_init(&f->pool, 16, NULL);
+    arena_pool_init(&f->pool, NULL, NULL);
     arena_init(&f->arena, &f->pool);
-    cr_assert_eq(h1_parser_new_request(&f->parser), 0);
+    cr_assert_eq(h1_parser_new_request(NULL, &f->parser), 0);
     h1_parser_begin_request(f->parser, &f->limits, &f->arena, &f->request);
 }
 
@@ -132,7 +132,6 @@ static void fixture_end(struct fixture *f)
 {
     h1_parser_free(f->parser);
     arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
 }
 
 /* Pulls all events out of data; the last one. */

@@ -17,7 +17,7 @@ static struct str body;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 4, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     request = (struct request){.method_text = STR("GET"), .method = METHOD_GET, .minor_version = 1};
     field_list_init(&request.fields, &arena);
@@ -33,7 +33,6 @@ static void set_up(void)
 static void tear_down(void)
 {
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
 }
 
 TestSuite(reply, .init = set_up, .fini = tear_down);

@@ -10,14 +10,13 @@ static struct arena arena;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 4, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
 }
 
 static void tear_down(void)
 {
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
 }
 
 TestSuite(target, .init = set_up, .fini = tear_down);

@@ -280,7 +280,7 @@ static void on_look(struct deadline *deadline)
     if (f->step == ARRAY_LEN(steps) || clock_mono_ms() > f->until_ms) {
         loop_stop(f->loop);
     } else {
-        deadline_arm(&f->look, 5);
+        deadline_arm(&f->look, f->loop, 5);
     }
 }
 
@@ -295,8 +295,8 @@ Test(machine, follows_changes)
     cr_assert_eq(machine_new(f.loop, &f.machine), 0);
     cr_expect_not(has(machine_addrs_now(f.machine), steps[0]));
     set_address("lo", steps[0]);
-    deadline_init(&f.look, f.loop, on_look);
-    deadline_arm(&f.look, 1);
+    deadline_init(&f.look, on_look);
+    deadline_arm(&f.look, f.loop, 1);
     cr_assert_eq(loop_run(f.loop), 0);
     cr_expect_eq(f.step, ARRAY_LEN(steps), "only %zu changes were seen", f.step);
     machine_free(f.machine);

@@ -23,7 +23,7 @@ static struct conf_messages messages;
 
 static void set_up(void)
 {
-    arena_pool_init(&pool, 0, NULL);
+    arena_pool_init(&pool, NULL, NULL);
     arena_init(&arena, &pool);
     srand(1);
 }
@@ -32,7 +32,6 @@ static void tear_down(void)
 {
     conf_messages_deinit(&messages);
     arena_reset(&arena);
-    arena_pool_deinit(&pool);
 }
 
 TestSuite(table, .init = set_up, .fini = tear_down);

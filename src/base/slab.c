@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: MIT
+#include "base/slab.h"
+
+#include <assert.h>
+#include <stdalign.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+/* Spares of a kind that are not worth a wake-up. */
+#define SLAB_KEPT 2
+#define SLAB_TRIM_MOST 512 /* 32 MiB */
+
+/* An object that was given back. */
+struct slot {
+    struct slot *next;
+};
+
+/* At the start of a mapping that is aligned to SLAB_BYTES: an object's address tells its slab. */
+struct slab {
+    struct list open;  /* while it has room for objects of its size */
+    struct list spare; /* while nothing is in it */
+    struct slot *free; /* given back and not handed out again */
+    uint32_t object_bytes;
+    uint32_t capacity; /* in objects */
+    uint32_t fresh;    /* objects from here on were never handed out: their pages are untouched */
+    uint32_t used;
+    size_t mapped_bytes;
+    alignas(max_align_t) char objects[];
+};
+
+static_assert(sizeof(struct slab) % SLAB_STEP_BYTES == 0, "objects are aligned");
+
+void slabs_init(struct slabs *slabs)
+{
+    *slabs = (struct slabs){0};
+#ifdef MEM_FAULTS
+    slabs->single = true;
+#endif
+    for (size_t i = 0; i < SLAB_CLASSES; i++) {
+        list_init(&slabs->open[i]);
+    }
+    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
+        list_init(&slabs->spares[i].slabs);
+    }
+}
+
+/* ------------------------------------------------------------------ spare slabs */
+
+/* The spares of that size, or NULL when such mappings are not kept. */
+static struct slab_spares *spares_of(struct slabs *slabs, size_t mapped_bytes)
+{
+    size_t kind = mapped_bytes / SLAB_BYTES - 1;
+
+    return kind < SLAB_SPARE_KINDS ? &slabs->spares[kind] : NULL;
+}
+
+static void spare_add(struct slab_spares *spares, struct slab *slab)
+{
+    list_push_front(&spares->slabs, &slab->spare);
+    spares->count++;
+}
+
+static void spare_remove(struct slab_spares *spares, struct slab *slab)
+{
+    list_remove(&slab->spare);
+    spares->count--;
+    spares->least = MIN(spares->least, spares->count);
+}
+
+/* Takes slab out, open for no size of object any more. */
+static struct slab *spare_take(struct slab_spares *spares, struct slab *slab)
+{
+    spare_remove(spares, slab);
+    list_remove(&slab->open);
+    return slab;
+}
+
+/* ------------------------------------------------------------------ slabs */
+
+static void slab_unmap(struct slabs *slabs, struct slab *slab)
+{
+    slabs->mapped_bytes -= slab->mapped_bytes;
+    mem_unmap(slab, slab->mapped_bytes);
+}
+
+static struct slab *slab_map(struct slabs *slabs, size_t bytes)
+{
+    struct slab *slab = mem_map(bytes, SLAB_BYTES);
+
+    if (slab) {
+        list_init(&slab->open);
+        list_init(&slab->spare);
+        slab->mapped_bytes = bytes;
+        slabs->mapped_bytes += bytes;
+    }
+    return slab;
+}
+
+/* For objects of that size: as many as a slab holds, or a single larger one. */
+static struct slab *slab_new(struct slabs *slabs, size_t object_bytes)
+{
+    bool shared = object_bytes <= SLAB_SHARED_BYTES;
+    size_t need = shared ? SLAB_BYTES : sizeof(struct slab) + object_bytes;
+    size_t bytes = (need + SLAB_BYTES - 1) / SLAB_BYTES * SLAB_BYTES;
+    struct slab_spares *spares = spares_of(slabs, bytes);
+    struct slab *slab;
+
+    if (spares && spares->count > 0) {
+        slab = spare_take(spares, LIST_FIRST(&spares->slabs, struct slab, spare));
+    } else {
+        slab = slab_map(slabs, bytes);
+    }
+    if (slab) {
+        slab->free = NULL;
+        slab->object_bytes = shared ? (uint32_t)object_bytes : 0;
+        slab->capacity = shared ? (uint32_t)((bytes - sizeof(struct slab)) / object_bytes) : 1;
+        slab->fresh = 0;
+        slab->used = 0;
+    }
+    return slab;
+}
+
+/* ------------------------------------------------------------------ objects */
+
+static void *object_take(struct slab *slab)
+{
+    struct slot *slot = slab->free;
+
+    slab->used++;
+    if (slot) {
+        slab->free = slot->next;
+        return slot;
+    }
+    return slab->objects + (size_t)slab->fresh++ * slab->object_bytes;
+}
+
+/* Of the size class; an open slab may be spare besides. */
+static void *alloc_shared(struct slabs *slabs, size_t class)
+{
+    struct list *open = &slabs->open[class];
+    struct slab *slab;
+    void *object;
+
+    if (list_empty(open)) {
+        slab = slab_new(slabs, (class + 1) * SLAB_STEP_BYTES);
+        if (!slab) {
+            return NULL;
+        }
+        list_push_front(open, &slab->open);
+    } else {
+        slab = LIST_FIRST(open, struct slab, open);
+        if (slab->used == 0) {
+            spare_remove(&slabs->spares[0], slab);
+        }
+    }
+    object = object_take(slab);
+    if (slab->used == slab->capacity) {
+        list_remove(&slab->open);
+    }
+    return object;
+}
+
+void *slab_alloc(struct slabs *slabs, size_t size)
+{
+    size_t class = (MAX(size, 1) - 1) / SLAB_STEP_BYTES;
+    struct slab *slab;
+
+    if (!slabs || slabs->single) {
+        return mem_alloc(size);
+    }
+    if (class < SLAB_CLASSES) {
+        return alloc_shared(slabs, class);
+    }
+    slab = size <= PTRDIFF_MAX / 2 ? slab_new(slabs, size) : NULL;
+    return slab ? object_take(slab) : NULL;
+}
+
+void *slab_zalloc(struct slabs *slabs, size_t size)
+{
+    void *object = slab_alloc(slabs, size);
+
+    if (object) {
+        memset(object, 0, size);
+    }
+    return object;
+}
+
+static struct slab *slab_of(void *object)
+{
+    return (struct slab *)(void *)((char *)object - (uintptr_t)object % SLAB_BYTES);
+}
+
+/* Slabs with little room are to be filled up first, and those with much to run empty. */
+static void free_shared(struct slabs *slabs, struct slab *slab, struct slot *slot)
+{
+    struct list *open = &slabs->open[slab->object_bytes / SLAB_STEP_BYTES - 1];
+
+    slot->next = slab->free;
+    slab->free = slot;
+    if (slab->used == 0) {
+        list_remove(&slab->open);
+        list_push_back(open, &slab->open);
+        spare_add(&slabs->spares[0], slab);
+    } else if (!list_linked(&slab->open)) {
+        list_push_front(open, &slab->open);
+    }
+}
+
+void slab_free(struct slabs *slabs, void *object)
+{
+    struct slab_spares *spares;
+    struct slab *slab;
+
+    if (!slabs || slabs->single || !object) {
+        mem_free(object);
+        return;
+    }
+    slab = slab_of(object);
+    ASSERT(slab->used > 0);
+    slab->used--;
+    if (slab->object_bytes > 0) {
+        free_shared(slabs, slab, object);
+        return;
+    }
+    spares = spares_of(slabs, slab->mapped_bytes);
+    if (spares) {
+        spare_add(spares, slab);
+    } else {
+        slab_unmap(slabs, slab);
+    }
+}
+
+/* ------------------------------------------------------------------ after a peak */
+
+bool slabs_are_spare(const struct slabs *slabs)
+{
+    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
+        if (slabs->spares[i].count > SLAB_KEPT) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void unmap_spares(struct slabs *slabs, struct slab_spares *spares, size_t count)
+{
+    for (; count > 0; count--) {
+        slab_unmap(slabs, spare_take(spares, LIST_LAST(&spares->slabs, struct slab, spare)));
+    }
+}
+
+void slabs_trim(struct slabs *slabs)
+{
+    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
+        struct slab_spares *spares = &slabs->spares[i];
+        size_t surplus = spares->count - MIN(spares->count, SLAB_KEPT);
+
+        unmap_spares(slabs, spares, MIN(MIN(surplus, spares->least), SLAB_TRIM_MOST));
+        spares->least = spares->count;
+    }
+}
+
+void slabs_deinit(struct slabs *slabs)
+{
+    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
+        unmap_spares(slabs, &slabs->spares[i], slabs->spares[i].count);
+    }
+}
