@@ -275,12 +275,7 @@ static void on_connected(void *arg, const struct addr *peer, bool reused)
 {
     struct exchange *x = arg;
 
-    for (size_t i = 0; i < x->allowed_count; i++) {
-        if (addr_eq(&x->allowed[i].addr, peer)) {
-            x->verdict.rule = x->allowed[i].rule;
-        }
-    }
-    x->upstream = *peer;
+    exchange_reached(x, peer);
     x->reused = reused;
     x->sent_ms = loop_now_ms(x->proxy->io->loop);
     if (!reused) {

@@ -173,6 +173,21 @@ static struct str version_text(const struct exchange *x)
     return x->request.minor_version == 0 ? STR("HTTP/1.0") : STR("HTTP/1.1");
 }
 
+struct str exchange_join_reports(struct exchange *x, const struct policy_verdict *verdict)
+{
+    struct str joined = {0};
+
+    for (size_t i = 0; i < verdict->would_deny_count; i++) {
+        const struct str *name = &verdict->would_deny[i];
+
+        if ((i > 0 && arena_append(&x->arena, &joined, ",", 1) != 0) ||
+            arena_append(&x->arena, &joined, name->ptr, name->len) != 0) {
+            break;
+        }
+    }
+    return joined;
+}
+
 void exchange_fill_record(struct exchange *x, const char *end, struct log_record *ret)
 {
     const struct request *request = &x->request;
@@ -191,6 +206,7 @@ void exchange_fill_record(struct exchange *x, const char *end, struct log_record
         .version = version_text(x),
         .status = x->status,
         .rule = x->rule.len > 0 ? x->rule : x->verdict.rule,
+        .would_deny = x->allowed_count > 0 ? x->would_deny : exchange_join_reports(x, &x->verdict),
         .route = x->allowed_count > 0 ? STR("direct") : STR(""),
         .upstream = x->upstream,
         .reused = reached && x->reused,

@@ -23,10 +23,11 @@ struct log_record;
 /* What the one timer of an exchange is armed for. */
 enum exchange_timer { TIMER_NONE, TIMER_CONNECT, TIMER_RESPONSE, TIMER_IDLE, TIMER_ABANDONED };
 
-/* An address, and the rule that allowed it. */
+/* An address, the rule that allowed it, and the report lines that it passed. */
 struct allowed {
     struct addr addr;
     struct str rule;
+    struct str would_deny; /* comma separated */
 };
 
 #define EXCHANGE_MAX_JUDGED 32
@@ -75,8 +76,9 @@ struct exchange {
     /* For the log. */
     char id[PROXY_ID_MAX];
     size_t id_len;
-    const char *end; /* first cause; NULL: complete */
-    struct str rule; /* when no verdict made it: proto:*, limit:* */
+    const char *end;       /* first cause; NULL: complete */
+    struct str rule;       /* when no verdict made it: proto:*, limit:* */
+    struct str would_deny; /* of the address in use */
     unsigned status;
     struct addr upstream;
     bool reused;
@@ -112,7 +114,12 @@ void exchange_judge_again(struct exchange *x);
 /* A 101 that was asked for: both sides become a tunnel. */
 void exchange_upgrade(struct exchange *x);
 
+/* One of the allowed addresses is in use now: the log tells its rule. */
+void exchange_reached(struct exchange *x, const struct addr *addr);
+
 /* exchange_answer.c */
+/* The verdict's reports with commas, in the arena; without those for which memory is out. */
+struct str exchange_join_reports(struct exchange *x, const struct policy_verdict *verdict);
 void exchange_reply(struct exchange *x, enum reply_reason reason, const char *details);
 void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict);
 /* 407 by the rule of the verdict. details may be NULL. */

@@ -55,14 +55,15 @@ void exchange_upgrade(struct exchange *x)
     become_tunnel(x, origin, surplus);
 }
 
-static struct str rule_of(const struct exchange *x, const struct addr *addr)
+void exchange_reached(struct exchange *x, const struct addr *addr)
 {
+    x->upstream = *addr;
     for (size_t i = 0; i < x->allowed_count; i++) {
         if (addr_eq(&x->allowed[i].addr, addr)) {
-            return x->allowed[i].rule;
+            x->verdict.rule = x->allowed[i].rule;
+            x->would_deny = x->allowed[i].would_deny;
         }
     }
-    return x->verdict.rule;
 }
 
 static void on_dialled(void *arg, struct stream *stream)
@@ -70,8 +71,7 @@ static void on_dialled(void *arg, struct stream *stream)
     struct exchange *x = arg;
 
     x->dial = NULL;
-    x->upstream = stream->peer;
-    x->verdict.rule = rule_of(x, &stream->peer);
+    exchange_reached(x, &stream->peer);
     x->took_connect_ms = since(x, x->connect_ms);
     x->response = (struct response){
         .status = 200,
@@ -197,7 +197,8 @@ static void note_refused(struct exchange *x, const struct addr *addr,
 }
 
 /* False when there is no room; without the first there is nothing to go on with. */
-static bool note_allowed(struct exchange *x, const struct addr *addr, struct str rule)
+static bool note_allowed(struct exchange *x, const struct addr *addr,
+                         const struct policy_verdict *verdict)
 {
     struct allowed *allowed;
 
@@ -210,7 +211,11 @@ static bool note_allowed(struct exchange *x, const struct addr *addr, struct str
     }
     x->refused_count = 0;
     x->allowed = allowed;
-    x->allowed[x->allowed_count++] = (struct allowed){.addr = *addr, .rule = rule};
+    x->allowed[x->allowed_count++] = (struct allowed){
+        .addr = *addr,
+        .rule = verdict->rule,
+        .would_deny = exchange_join_reports(x, verdict),
+    };
     return true;
 }
 
@@ -226,11 +231,12 @@ static void judge(struct exchange *x, const struct addr *found)
         note_refused(x, &facts.address, &verdict);
         return;
     }
-    if (!note_allowed(x, &facts.address, verdict.rule)) {
+    if (!note_allowed(x, &facts.address, &verdict)) {
         return;
     }
     if (x->state == EXCHANGE_RESOLVE) {
         x->verdict = verdict;
+        x->would_deny = x->allowed[0].would_deny;
         start_way(x);
     }
     offer(x, &facts.address);
