@@ -38,8 +38,6 @@ struct auth {
     uint64_t cache_ms;
     _Atomic uint64_t generation; /* counts users; written under lock */
 
-    struct auth_task look;
-    atomic_bool is_looking;
     _Atomic uint64_t next_look_ms;
 };
 
@@ -154,15 +152,19 @@ static void read_again(struct auth *auth, struct auth_users *users, const struct
     conf_messages_deinit(&messages);
 }
 
-/* On a thread of the pool. */
-static void run_look(struct auth_task *task, struct auth_hasher *hasher)
+/* Whoever comes first in a second looks at the file, and reads it when it is another: who was struck
+ * from it is not let in once more. */
+static void look_if_due(struct auth *auth, uint64_t now_ms)
 {
-    struct auth *auth = CONTAINER_OF(task, struct auth, look);
+    uint64_t due_ms = atomic_load_explicit(&auth->next_look_ms, memory_order_relaxed);
     struct auth_users *users;
     struct file_stamp looked;
     struct file_stamp stamp;
 
-    (void)hasher;
+    if (now_ms < due_ms ||
+        !atomic_compare_exchange_strong(&auth->next_look_ms, &due_ms, now_ms + LOOK_EVERY_MS)) {
+        return;
+    }
     (void)pthread_mutex_lock(&auth->lock);
     users = auth_users_ref(auth->users);
     looked = auth->looked;
@@ -172,22 +174,6 @@ static void run_look(struct auth_task *task, struct auth_hasher *hasher)
         read_again(auth, users, &stamp);
     }
     auth_users_unref(users);
-    atomic_store(&auth->is_looking, false);
-}
-
-/* Whoever comes first in a second has the file looked at. */
-static void look_if_due(struct auth *auth, uint64_t now_ms)
-{
-    uint64_t due_ms = atomic_load_explicit(&auth->next_look_ms, memory_order_relaxed);
-
-    if (now_ms < due_ms ||
-        !atomic_compare_exchange_strong(&auth->next_look_ms, &due_ms, now_ms + LOOK_EVERY_MS) ||
-        atomic_exchange(&auth->is_looking, true)) {
-        return;
-    }
-    if (!auth_pool_submit(auth->pool, &auth->look, true)) {
-        atomic_store(&auth->is_looking, false);
-    }
 }
 
 /* ------------------------------------------------------------------ what all share */
@@ -207,7 +193,6 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
         return -ENOMEM;
     }
     (void)pthread_mutex_init(&auth->lock, NULL);
-    auth->look.run = run_look;
     auth->failures = auth_failures_new();
     r = auth->failures ? auth_printer_init(&auth->printer) : -ENOMEM;
     if (r == 0) {
@@ -316,16 +301,28 @@ static void free_query(struct auth_query *query)
     mem_free(query);
 }
 
+/* The users have changed while the password was checked: this one has not. */
+static bool is_still_right(const struct auth_desk *desk, const struct auth_user *user)
+{
+    const struct auth_user *now = auth_users_find(desk->users, user->node.key);
+
+    return now && str_eq(now->hash, user->hash);
+}
+
 static void on_result(void *arg, struct mail *mail)
 {
     struct auth_query *query = CONTAINER_OF(mail, struct auth_query, check.mail);
     struct auth_desk *desk = arg;
     enum auth_check_result result = query->check.result;
-    struct auth_answer answer = answer_of(desk, &query->check.client, query->user, result);
+    struct auth_answer answer;
 
+    follow_users(desk);
     if (query->users == desk->users) {
         remember(desk, query->user, &query->print, result, query->check.until_ms);
+    } else if (result == AUTH_CHECK_RIGHT && !is_still_right(desk, query->user)) {
+        result = AUTH_CHECK_WRONG;
     }
+    answer = answer_of(desk, &query->check.client, query->user, result);
     if (!query->is_cancelled) {
         query->events->checked(query->arg, &answer);
     }

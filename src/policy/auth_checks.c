@@ -121,16 +121,20 @@ static struct str name_of(const struct auth_job *job)
     return str_make(job->name, job->name_len);
 }
 
+/* False once its client has guessed too often, be it while this check ran beside others. */
+static bool may_try(const struct auth_job *job, const struct auth_check *check)
+{
+    return job->owner->events->may_try(job->owner->arg, &check->client);
+}
+
 /* Those who may not try are told so; true when anybody is left. */
 static bool begin(struct auth_job *job)
 {
-    const struct auth_checks *checks = job->owner;
-
     job->is_running = true;
     LIST_FOR_EACH (node, next, &job->checks) {
         struct auth_check *check = LIST_ITEM(node, struct auth_check, node);
 
-        if (!checks->events->may_try(checks->arg, &check->client)) {
+        if (!may_try(job, check)) {
             answer(check, AUTH_CHECK_SHUT, 0);
         }
     }
@@ -141,7 +145,7 @@ static void tell_wrong(struct auth_job *job, struct auth_check *check, uint64_t 
 {
     const struct auth_checks *checks = job->owner;
 
-    if (!checks->events->may_try(checks->arg, &check->client)) {
+    if (!may_try(job, check)) {
         answer(check, AUTH_CHECK_SHUT, 0);
         return;
     }
@@ -177,6 +181,8 @@ static void end(struct auth_job *job, enum auth_check_result result)
 
         if (result == AUTH_CHECK_WRONG) {
             tell_wrong(job, check, until_ms);
+        } else if (!may_try(job, check)) {
+            answer(check, AUTH_CHECK_SHUT, 0);
         } else {
             answer(check, result, until_ms);
         }

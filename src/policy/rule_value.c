@@ -253,6 +253,10 @@ static bool read_host(struct rule_reader *reader, struct str item, struct rule_h
     if (str_ends(name, STR("."))) {
         name.len--;
     }
+    if (str_ends(name, STR("."))) { /* the root's dot does not count, once */
+        report_host(reader, item, HOST_BAD_LABEL);
+        return false;
+    }
     if (!check_host(reader, item, name)) {
         return false;
     }

@@ -131,12 +131,12 @@ void exchange_reply_challenge(struct exchange *x, const char *details)
 void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict)
 {
     bool loop = str_eq(verdict->rule, STR("builtin:loop"));
-    bool silent = x->proxy->conf->server.explain == CONF_EXPLAIN_NONE;
+    bool may_name = x->proxy->conf->server.explain == CONF_EXPLAIN_RULE; /* as details may */
 
     x->verdict = *verdict;
     reply(x, &(struct answer){.reason = loop ? REPLY_LOOP : REPLY_DENIED,
                               .rule = verdict->rule,
-                              .details = silent ? STR("") : verdict->details});
+                              .details = may_name ? verdict->details : STR("")});
 }
 
 enum reply_reason exchange_connect_reason(int error)

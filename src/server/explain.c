@@ -190,6 +190,9 @@ int explain_ask(const struct explain_question *question, const struct snapshot *
     int r = machine_addrs_read(&machine);
 
     *ret = (struct explain_answer){.has_unknown_user = is_unknown_user(snapshot, question->user)};
+    if (ret->has_unknown_user) {
+        facts.user = STR(""); /* nobody's password is right */
+    }
     if (r == 0) {
         r = list_own(snapshot->conf, &own, &facts.own_address_count);
     }

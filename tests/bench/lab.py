@@ -1,28 +1,59 @@
 # SPDX-License-Identifier: MIT
 """Where the benchmark takes place: cores, directories, the origin with its name server, load."""
 
+import base64
+import collections
+import itertools
 import json
 import os
 import random
 import re
 import resource
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SOURCE = HERE.parents[1] / "src"
 PROGRAMS = {
     "origin": ["origin.c", "names.c", "net.c"],
     "relay": ["relay.c", "net.c"],
     "load": ["load.c", "histogram.c", "net.c"],
 }
 
+# Those that link with rooms of viaduct itself: ROOMS, made as the program is but for LTO.
+WITH_ROOMS = {
+    "decide": ["decide.c"],
+    "lists": ["lists.c"],
+}
+ROOMS = ("base", "log", "io", "conf", "policy")
+LIBRARIES = ("-levent_core", "-linih", "-lidn2", "-lcrypt", "-lpthread")
+
+# One user after the other, u0, u1, ...: all with this password, by bcrypt of cost 10.
+PASSWORD = "a"
+PASSWORD_HASH = "$2b$10$c7JJhijq23vO22Q.WpQ1Tu9xoeUFTYTPwqCepgL4Hobmr/3/9ybmS"
+USERS = 4000
+
 NAMED_ORIGINS = 200  # load.c's targets when a row has a host and origins
 
 
 class Failed(Exception):
     """A measurement that gave no figure; the text says why."""
+
+
+def is_newer(made, sources):
+    """Newer than this file too, which knows how it is made."""
+    newest = max(path.stat().st_mtime for path in [*sources, Path(__file__)])
+    return made.exists() and made.stat().st_mtime > newest
+
+
+def compile_c(*words, cwd=None):
+    flags = ["-O2", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
+    compiler = os.environ.get("CC", "gcc")
+    subprocess.run([compiler, *flags, *map(str, words)], check=True, cwd=cwd)
 
 
 class Lab:
@@ -62,18 +93,30 @@ class Lab:
 
     def _compile(self):
         self.build.mkdir(parents=True, exist_ok=True)
-        newest = max(path.stat().st_mtime for path in HERE.glob("*.[ch]"))
         for name, sources in PROGRAMS.items():
             program = self.build / name
-            if program.exists() and program.stat().st_mtime > newest:
-                continue
-            flags = ["-O2", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
-            sources = [str(HERE / source) for source in sources]
-            compiler = os.environ.get("CC", "gcc")
-            subprocess.run([compiler, *flags, "-o", program, *sources, "-lm"], check=True)
+            if not is_newer(program, HERE.glob("*.[ch]")):
+                compile_c("-o", program, *(HERE / source for source in sources), "-lm")
 
     def binary(self, name):
         return str(self.build / name)
+
+    def binary_with_rooms(self, name):
+        """Made when it is first asked for: the rooms take a while."""
+        program, library = self.build / name, self.build / "rooms.a"
+        headers = list(SOURCE.glob("*/*.h"))
+        sources = [path for room in ROOMS for path in sorted((SOURCE / room).glob("*.c"))]
+        if not is_newer(library, [*sources, *headers]):
+            objects = self.build / "rooms"
+            objects.mkdir(exist_ok=True)
+            compile_c("-g", f"-I{SOURCE}", "-c", *sources, cwd=objects)
+            library.unlink(missing_ok=True)
+            made = [objects / f"{path.stem}.o" for path in sources]
+            subprocess.run(["ar", "rcs", library, *made], check=True)
+        own = [HERE / source for source in WITH_ROOMS[name]]
+        if not is_newer(program, [library, *own]):
+            compile_c(f"-I{SOURCE}", "-o", program, *own, library, *LIBRARIES)
+        return str(program)
 
     def new_dir(self, name):
         return Path(tempfile.mkdtemp(prefix=re.sub(r"[^\w@.]+", "-", name) + "-", dir=self.scratch))
@@ -86,6 +129,12 @@ class Lab:
             for turn in range(NAMED_ORIGINS)
         ]
         path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def users_file(self):
+        path = self.scratch / "users"
+        if not path.exists():
+            path.write_text("".join(f"u{n}:{PASSWORD_HASH}\n" for n in range(USERS)))
         return path
 
     def spin_ns(self, core):
@@ -150,6 +199,50 @@ class Load:
 
     def __exit__(self, *_):
         self.close()
+
+
+def basic(user, password):
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class Logins:
+    """Clients that log in, each time as another user over a new connection, every other time with
+    a wrong password: nothing that a cache knows. `done` counts answers by status."""
+
+    AT_ONCE = 8
+    numbers = itertools.count(1)  # goes on from one object to the next
+
+    def __init__(self, lab, port):
+        self.port, self.origin = port, f"127.0.0.1:{lab.origin_port}"
+        self.done = collections.Counter()
+        self.ended = threading.Event()
+        self.threads = [threading.Thread(target=self._go_on) for _ in range(self.AT_ONCE)]
+
+    def _go_on(self):
+        while not self.ended.is_set():
+            number = next(self.numbers)
+            password = PASSWORD if number % 2 else f"wrong{number}"
+            try:
+                self.done[self._log_in(basic(f"u{number % USERS}", password))] += 1
+            except OSError as fault:
+                self.done[str(fault)] += 1
+
+    def _log_in(self, credentials):
+        head = f"GET http://{self.origin}/1 HTTP/1.1\r\nHost: {self.origin}\r\n"
+        head += f"Connection: close\r\nProxy-Authorization: Basic {credentials}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+            client.sendall(head.encode())
+            return client.recv(4096)[9:12].decode()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
 
 
 def run_wrk(lab, port, options, seconds):

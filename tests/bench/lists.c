@@ -7,15 +7,14 @@
  *
  *   names, file_bytes          the list
  *   load_ms                    processor time of reading it
- *   memory_bytes               growth of resident memory once it is read
- *   peak_bytes                 and at most, while it was being read
+ *   memory_mib                 growth of resident memory once it is read
+ *   peak_mib                   and at most, while it was being read
  *   hit_ns                     a look-up of a listed name
  *   miss_ns, deep_miss_ns      of one that is not listed, with three and with five labels
  *   near_miss_ns               with five labels, below a domain that has listed names below it
  *   memory_ns                  for comparison: one read of memory that waits for the one before
  *
- * Memory is that of /proc/self/status; times are those of the thread's processor. It wants
- * src/policy/ domains*.c, src/conf/conf_messages.c and src/base.
+ * Memory is that of /proc/self/status; times are those of the thread's processor.
  */
 
 #include <stdarg.h>
@@ -31,6 +30,7 @@
 
 #define NAME_MAX_BYTES 80
 #define LOOKUPS 1000000U
+#define MIB 1048576.0
 #define BELOW_EACH 4 /* listed names that share one domain */
 
 static uint64_t random_state = 0x9e3779b97f4a7c15U;
@@ -253,10 +253,10 @@ int main(int argc, char **argv)
     }
     load_ns = cpu_ns() - begin;
     (void)printf("{\"names\": %zu, \"file_bytes\": %llu, \"load_ms\": %.1f, "
-                 "\"memory_bytes\": %llu, \"peak_bytes\": %llu, ",
+                 "\"memory_mib\": %.1f, \"peak_mib\": %.1f, ",
                  domains_counts(domains)->names, (unsigned long long)file_bytes,
-                 (double)load_ns / 1e6, (unsigned long long)(status_bytes("VmRSS:") - before_bytes),
-                 (unsigned long long)(status_bytes("VmHWM:") - before_bytes));
+                 (double)load_ns / 1e6, (double)(status_bytes("VmRSS:") - before_bytes) / MIB,
+                 (double)(status_bytes("VmHWM:") - before_bytes) / MIB);
     (void)printf("\"hit_ns\": %.0f, ", measure(domains, LISTED, count));
     (void)printf("\"miss_ns\": %.0f, ", measure(domains, MISSING, count));
     (void)printf("\"deep_miss_ns\": %.0f, ", measure(domains, MISSING_DEEP, count));

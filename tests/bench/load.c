@@ -15,6 +15,7 @@
  *     inflight=N           requests under way at once (closed loop)
  *     rate=N               requests a second, arrivals as of a Poisson process (open loop); the
  *                          time of a request counts from when it was due
+ *     auth=BASE64          credentials that each request brings along (Basic)
  *     origins=N            that many addresses of 127.0.0.0/8, or that many names below host,
  *                          take turns as the target
  *     seconds=S, requests=N   how long, or how many
@@ -43,6 +44,7 @@
 #include "net.h"
 
 #define PING_BYTES 64
+#define AUTH_BYTES 64
 #define BATCH 256
 #define OPENING_AT_ONCE 128
 #define PATIENCE_NS (20 * 1000000000ULL)
@@ -72,13 +74,14 @@ struct conn {
     uint64_t body_left;
     size_t out_len, out_sent;
     size_t in_len;
-    char out[320];
+    char out[512];
     char in[1024];
 };
 
 static struct {
     uint16_t proxy, origin;
     const char *host;
+    const char *auth;
     enum unit unit;
     unsigned tunnel;
     bool fresh;
@@ -251,8 +254,10 @@ static void write_get(struct conn *conn)
     next_target(target, sizeof(target));
     conn->out_len = (size_t)snprintf(conn->out, sizeof(conn->out),
                                      "GET http://%s/%llu HTTP/1.1\r\nHost: %s\r\n"
-                                     "User-Agent: load\r\nAccept: */*\r\n\r\n",
-                                     target, (unsigned long long)want.bytes, target);
+                                     "User-Agent: load\r\nAccept: */*\r\n%s%s%s\r\n",
+                                     target, (unsigned long long)want.bytes, target,
+                                     want.auth ? "Proxy-Authorization: Basic " : "",
+                                     want.auth ? want.auth : "", want.auth ? "\r\n" : "");
 }
 
 static void write_connect(struct conn *conn)
@@ -623,6 +628,8 @@ static void set_option(const char *word)
         want.origin = (uint16_t)number(value);
     } else if (IS("host")) {
         want.host = value;
+    } else if (IS("auth")) {
+        want.auth = strlen(value) <= AUTH_BYTES ? value : NULL;
     } else if (IS("unit")) {
         set_unit(value);
     } else if (IS("bytes")) {

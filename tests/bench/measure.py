@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Takes the figures of one program at one row's work. A sample's `cost` is what a row is about."""
 
+import json
+import os
 import re
 import subprocess
 import time
 
 import meter
-from lab import Failed, Load, run_wrk
+from lab import Failed, Load, Logins, run_wrk
 
 GIB = 1 << 30
 SETTLED_KIB = 4096  # "returned to where it was"
@@ -19,7 +21,7 @@ def port_of(peer, row):
 
 def load_of(peer, row, **changes):
     """The row's options of load.c, as this program wants them."""
-    options = {**row.load, **changes}
+    options = {**row.load, **peer.load, **changes}
     if row.tunnel:
         options["tunnel"] = peer.tunnel
     return options
@@ -121,6 +123,38 @@ def beside_sample(lab, peer, row, connections, seconds):
     return beside | {f"alone_{key}": alone[key] for key in keys}
 
 
+def logins_sample(lab, peer, row, seconds):
+    """Active clients alone, and beside others whose passwords have to be checked."""
+    alone = steady_sample(lab, peer, row, seconds)
+    with Logins(lab, peer.http_port) as logins:
+        time.sleep(0.5)
+        before, begun = logins.done.copy(), time.monotonic()
+        beside = steady_sample(lab, peer, row, seconds)
+        made, took = logins.done - before, time.monotonic() - begun
+    if not made or set(made) - {"200", "407"}:
+        raise Failed(f"logins: {dict(made) or 'none was answered'}")
+    return beside | {
+        "cost": beside["p99_us"] / alone["p99_us"],
+        "logins": made.total() / took,
+        **{f"alone_{key}": alone[key] for key in ("p50_us", "p99_us", "p999_us")},
+    }
+
+
+def program_sample(lab, argv, cost):
+    """What a program of the benchmark's own prints about a piece of viaduct."""
+    program, *words = argv
+    made = subprocess.run(
+        [lab.binary_with_rooms(program), *map(str, words)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, lab.proxy_cores[:1]),
+    )
+    if made.returncode != 0:
+        raise Failed(made.stderr)
+    figures = json.loads(made.stdout)
+    return {**figures, "cost": figures[cost]}
+
+
 def peak_sample(lab, peer, row, connections):
     """Resident memory before a peak, and at its height. peak_settle() tells of the rest."""
     with _hold(lab, peer, row, connections=64, inflight=64, seconds=0.5) as load:
@@ -181,7 +215,8 @@ FUNCTION = re.compile(r"\s*([\d,]+) \(\s*[\d.]+%\)\s+(?:.*/)?[^:\s]*:(\S+)(?:.*\
 def callgrind(lab, peer, row):
     """User instructions for each request, and the functions they are in.
 
-    Both from the difference of two runs, so that neither start-up nor end are among them.
+    Both from the difference of two runs, so that the end is not among them. Start-up is forgotten
+    before: reading a long list takes a little more or less each time.
     """
     few, many = (_instructions(lab, peer, row, requests) for requests in CALLGRIND_REQUESTS)
     requests = CALLGRIND_REQUESTS[1] - CALLGRIND_REQUESTS[0]
@@ -198,11 +233,20 @@ def callgrind(lab, peer, row):
     }
 
 
+def forget_instructions(pid):
+    argv = ["callgrind_control", "--zero", str(pid)]
+    made = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    if "OK." not in made.stdout:
+        raise Failed(f"callgrind_control: {made.stdout[-100:]}{made.stderr[-100:]}")
+
+
 def _instructions(lab, peer, row, requests):
     """{function: instructions of its own} of a whole run."""
     output = lab.scratch / "callgrind"
     peer.start(prefix=(*CALLGRIND, f"--callgrind-out-file={output}.%p"))
     try:
+        for pid in peer.pids():
+            forget_instructions(pid)
         with Load(lab, port_of(peer, row), load_of(peer, row, requests=requests)) as load:
             load.run()
     finally:

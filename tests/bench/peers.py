@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import meter
+import rules
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -39,6 +40,7 @@ class Peer:
     program = ""
     package = ""
     tunnel = 1  # how load.c gets a tunnel: 1 by CONNECT, 2 by a relay's port, None not at all
+    load = {}  # options of load.c that it wants beside a row's
     names = True  # can be told the address of a name that only the benchmark knows
     lists = False  # can be told a list of names to refuse
     list_line = "{}"  # how it writes one
@@ -184,13 +186,15 @@ class Floor(Peer):
 
 
 class Viaduct(Peer):
-    """As shipped; `options` are -o options."""
+    """As shipped; `options` are -o options, `table` the lines of [access]."""
 
     name = "viaduct"
     lists = True
 
-    def __init__(self, lab, name="viaduct", binary=None, options=(), **kw):
+    def __init__(self, lab, name="viaduct", binary=None, options=(), table=(), load=None, **kw):
         super().__init__(lab, **kw)
+        self.table = table
+        self.load = load or {}
         self.name = name
         self.program = str(binary or lab.viaduct)
         self.options = options
@@ -223,7 +227,10 @@ class Viaduct(Peer):
             options.append(f"server.workers={self.workers}")
         if self.refused:
             options += self.rules(self.refused)
-        return [self.program, *(word for option in options for word in ("-o", option))]
+        argv = [self.program, *(word for option in options for word in ("-o", option))]
+        if self.table:
+            argv += ["-c", str(rules.file(self.dir / "rules.ini", self.table))]
+        return argv
 
 
 class HAProxy(Peer):

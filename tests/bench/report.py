@@ -29,6 +29,10 @@ GROUPS = {
     "log": "GET 1 KiB by kind of access log",
     "peak": "Memory after a peak of 9,000 clients",
     "list": "GET 1 KiB by host name, with a list of 1,000,000 refused names",
+    "policy": "Rules and lists by themselves",
+    "rules": "GET 1 KiB by host name, by length of the rule table",
+    "login": "2,000 requests/s with credentials that are known",
+    "logins": "2,000 requests/s beside logins by bcrypt of cost 10",
 }
 
 
@@ -135,6 +139,57 @@ def list_table(rows):
     return keyed_table(rows[0], columns)
 
 
+DECISION = (
+    ("ns before names are resolved", "request_ns"),
+    ("decided by", "request_by"),
+    ("ns on an address", "address_ns"),
+    ("decided by", "address_by"),
+    ("compile ms", "compile_ms"),
+)
+LOOK_UP = (
+    ("load ms", "load_ms"),
+    ("MiB", "memory_mib"),
+    ("while loading", "peak_mib"),
+    ("ns/hit", "hit_ns"),
+    ("ns/miss", "miss_ns"),
+    ("of five labels", "deep_miss_ns"),
+    ("beside a listed one", "near_miss_ns"),
+    ("ns/read of memory", "memory_ns"),
+)
+
+
+def policy_table(rows):
+    """A line for each row, in a table for each kind of figures."""
+    tables = []
+    for columns in (DECISION, LOOK_UP):
+        lines = [
+            [row["title"], *(spread(cell, key) for _, key in columns)]
+            for row in rows
+            for cell in row["cells"].values()
+            if values(cell, columns[0][1])
+        ]
+        if lines:
+            tables.append(table(["", *(title for title, _ in columns)], lines))
+    return "\n".join(tables)
+
+
+def instructions_table(rows):
+    columns = [("us/request", "cost"), ("requests/s", "throughput"), ("p99 us", "p99_us")]
+    lines = [
+        [name, *(spread(cell, key) for _, key in columns), number(cell.get("instructions"))]
+        for name, cell in rows[0]["cells"].items()
+    ]
+    return table(["", *(title for title, _ in columns), "instructions/request"], lines)
+
+
+def logins_table(rows):
+    columns = [("logins/s", "logins"), ("p99, times that alone", "cost")]
+    for title, key in (("p50 us", "p50_us"), ("p99 us", "p99_us"), ("p99.9 us", "p999_us")):
+        columns += [(title, key), ("alone", f"alone_{key}")]
+    text = keyed_table(rows[0], columns)
+    return text + f"\nGoal: {goal_text(rows[0], rows[0]['goal'])} at most: {verdict(rows[0])}.\n"
+
+
 def kinds_table(rows):
     columns = [("us/request", "cost"), ("requests/s", "throughput"), ("p99 us", "p99_us")]
     return keyed_table(rows[0], columns)
@@ -155,6 +210,10 @@ GROUP_TABLES = {
     "log": kinds_table,
     "peak": peak_table,
     "list": list_table,
+    "policy": policy_table,
+    "rules": instructions_table,
+    "login": instructions_table,
+    "logins": logins_table,
 }
 
 

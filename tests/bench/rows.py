@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass, field
 
+import rules
+
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -27,12 +29,13 @@ class Row:
     few: int = 500  # of the others under strace
     seconds: float = 1  # how long a round is, by the measure of --seconds
     rounds: int = 0  # other than --rounds
-    peers: str = "all"  # or: workers, log, some, lists, viaduct
-    kind: str = "steady"  # or: idle, beside, peak, list
+    peers: str = "all"  # or: workers, log, some, lists, viaduct, rules, login
+    kind: str = "steady"  # or: idle, beside, peak, list, logins, program
     group: str = "main"  # the table it stands in
     point: str = ""  # its line in a table of a group of its own
     options: tuple = ()  # of viaduct, other than shipped
     quick: bool = True  # part of --quick
+    instructions: bool = False  # of all its programs are counted, not only to decide a tie
     alone: bool = False  # the origin has no room for the connections of all programs at once
     extra: dict = field(default_factory=dict)  # what only its kind asks for
 
@@ -68,6 +71,28 @@ def _scale(group, title, points, **options):
             quick=False,
             # As shipped nobody's pool is made for so many; the point after the last tells of that.
             options=("pool.idle_total=12000",) if group == "origins" else (),
+        )
+
+
+def _decide(name, title, shapes, count):
+    """Two decisions, on the request and on the address: below one name the last line is a hit."""
+    for suffix, asked, host in (("", "hit at the end", rules.LISTED), ("-none", "no hit", None)):
+        yield Row(
+            f"decide-{name}{suffix}",
+            f"{title}, {asked}",
+            {},
+            "ns/decision",
+            kind="program",
+            group="policy",
+            peers="viaduct",
+            rounds=3,
+            quick=False,
+            extra={
+                "table": (shapes, count),
+                "argv": (rules.CLIENT, host or rules.UNLISTED, rules.PORT, rules.ADDRESS),
+                "program": "decide",
+                "cost": "request_ns",
+            },
         )
 
 
@@ -259,5 +284,52 @@ ROWS = [
         peers="lists",
         quick=False,
         extra={"names": 1000000},
+    ),
+    *_decide("10", "10 lines", rules.USUAL, 10),
+    *_decide("100", "100 lines", rules.USUAL, 100),
+    *_decide("1000", "1,000 lines", rules.USUAL, 1000),
+    *_decide("1000-unlike", "1,000 lines of ten kinds in turn", rules.UNLIKE, 1000),
+    Row(
+        "list-look-up",
+        "a list of 1,000,000 names",
+        {},
+        "ns/look-up",
+        kind="program",
+        group="policy",
+        peers="viaduct",
+        rounds=3,
+        quick=False,
+        extra={"program": "lists", "argv": (1000000,), "cost": "hit_ns"},
+    ),
+    Row(
+        "rules",
+        "GET 1 KiB by host name, by length of the rule table",
+        steady(32, host=1),
+        wrk=True,
+        peers="rules",
+        group="rules",
+        instructions=True,
+        quick=False,
+        extra={"lines": 1000, "names": 1000000},
+    ),
+    Row(
+        "login",
+        "2,000 requests/s with credentials that are known",
+        {"connections": 64, "rate": 2000},
+        peers="login",
+        group="login",
+        instructions=True,
+        quick=False,
+    ),
+    Row(
+        "login-beside",
+        "2,000 requests/s beside logins by bcrypt",
+        {"connections": 64, "rate": 2000},
+        "x p99",
+        kind="logins",
+        peers="login",
+        group="logins",
+        quick=False,
+        goal=Goal(2),
     ),
 ]

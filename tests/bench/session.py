@@ -14,7 +14,8 @@ from pathlib import Path
 import measure
 import peers
 import report
-from lab import Failed, Lab
+import rules
+from lab import PASSWORD, Failed, Lab, basic
 from rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,9 @@ class Session:
 
     def rows(self):
         for row in ROWS:
-            if self.options.against and row.peers in ("workers", "log", "lists"):
+            if self.options.against and row.peers in ("workers", "log", "lists", "rules", "login"):
+                continue
+            if self.options.against and row.kind == "program":  # it is of this source
                 continue
             if row.kind == "list" and not peers.Viaduct(self.lab).has_lists():
                 self.left_out["the list of 1,000,000 names"] = "this build has no lists of names"
@@ -126,6 +129,19 @@ class Session:
                     peer = kind(lab, workers=workers)
                     peer.name = f"{peer.name}, {workers}"
                     made.append(peer)
+        elif row.peers == "rules":
+            lists = lab.names_list("{}", row.extra["names"])
+            count = row.extra["lines"]  # only the last is for clients of this machine
+            table = rules.table(rules.USUAL, count, "allow from loopback to any")
+            made = [
+                peers.Viaduct(lab, "viaduct, as shipped"),
+                peers.Viaduct(lab, f"viaduct, {count:,} rules", table=table),
+                peers.Viaduct(lab, f"viaduct, {row.extra['names']:,} names", refused=lists),
+            ]
+        elif row.peers == "login":
+            made = [self.asks_who("viaduct")]
+            if row.kind == "steady":
+                made.insert(0, peers.Viaduct(lab, "viaduct, asks nobody"))
         elif row.peers == "some":
             made = [peer for peer in made if peer.name in SOME_PEERS]
         elif row.peers == "viaduct":
@@ -138,6 +154,16 @@ class Session:
             made.insert(2, peers.Viaduct(lab, name, binary, options=row.options))
             made = [p for p in made if p.name in ("floor", "viaduct", name)]
         return [p for p in made if self.wanted(p) and self.takes_part(p, row)]
+
+    def asks_who(self, name):
+        """A user whose password it has seen makes the load."""
+        options = (
+            f"auth.users={self.lab.users_file()}",
+            "auth.failures=1000000/m",
+            "access.staff=allow from loopback user * to any",
+        )
+        load = {"auth": basic("u0", PASSWORD)}
+        return peers.Viaduct(self.lab, name, options=options, load=load)
 
     def wanted(self, peer):
         """`viaduct` names viaduct's variants too."""
@@ -183,7 +209,7 @@ class Session:
         total = 0.0
         for row in rows:
             count, rounds = len(self.peers_of(row)), self.rounds_of(row)
-            opened = max(row.load["connections"], row.load.get("origins", 0))
+            opened = max(row.load.get("connections", 0), row.load.get("origins", 0))
             opening = 0.15 + opened / 15000
             if row.kind == "steady":
                 direct = any(not peer.pids_matter for peer in self.peers_of(row))
@@ -196,6 +222,10 @@ class Session:
                 total += count * (rounds * 3 * opening + (0 if self.options.quick else 5))
             elif row.kind == "beside":
                 total += count * rounds * (2 * self.seconds_of(row) + 5)
+            elif row.kind == "logins":
+                total += count * rounds * (2 * self.seconds_of(row) + 2)
+            elif row.kind == "program":
+                total += rounds * 3
             elif row.kind == "peak":
                 total += count * rounds * 6 + self.patience()
             else:
@@ -211,6 +241,8 @@ class Session:
             "steady": self.steady_row,
             "idle": self.fresh_row,
             "beside": self.fresh_row,
+            "logins": self.fresh_row,
+            "program": self.program_row,
             "peak": self.peak_row,
             "list": self.list_row,
         }[row.kind]
@@ -318,6 +350,8 @@ class Session:
                 return measure.idle_sample(self.lab, peer, row, connections, quiet)
             if row.kind == "beside":
                 return measure.beside_sample(self.lab, peer, row, connections, self.seconds_of(row))
+            if row.kind == "logins":
+                return measure.logins_sample(self.lab, peer, row, self.seconds_of(row))
             return self.one_round(peer, row)
         finally:
             peer.stop()
@@ -358,14 +392,27 @@ class Session:
                         lambda p=peer: measure.list_sample(self.lab, p, row, self.seconds_of(row)),
                     )
 
+    def program_row(self, row, cells):
+        argv = row.extra["argv"]
+        if "table" in row.extra:
+            table = rules.table(*row.extra["table"])
+            argv = (rules.file(self.lab.scratch / f"{row.name}.ini", table), *argv)
+        argv = (row.extra["program"], *argv)
+        for peer in self.peers_of(row):
+            cell = cells.setdefault(peer.name, {"peer": peer.name, "samples": []})
+            for _ in range(self.rounds_of(row)):
+                self.attempt(
+                    cell, lambda: measure.program_sample(self.lab, argv, row.extra["cost"])
+                )
+
     def count_instructions(self, row, result):
-        """For viaduct's keep-alive GET, for ties, and where two builds are compared."""
+        """For viaduct's keep-alive GET, for ties, and where variants or builds are compared."""
         if self.options.no_callgrind or self.options.quick or not peers.find("valgrind"):
             return
-        if row.kind != "steady" or row.per_gib or row.group != "main":
+        if row.kind != "steady" or row.per_gib or not (row.group == "main" or row.instructions):
             return
         tie = report.outcome(result) == "tie"
-        if not (row.name == "get-1k" or tie or self.options.against):
+        if not (row.name == "get-1k" or row.instructions or tie or self.options.against):
             return
         for peer in self.peers_of(row):
             cell = result["cells"].get(peer.name)

@@ -384,7 +384,7 @@ class Origin:
     test when the origin is closed; what scripts meet because it is being closed does not count.
     """
 
-    def __init__(self, script, host="127.0.0.1", receive_buffer=None):
+    def __init__(self, script, host="127.0.0.1", receive_buffer=None, port=0):
         self.script = script if callable(script) else lambda peer: answer_all(peer, script)
         self.requests = []  # in the order in which they were read whole
         self.peers = []  # in the order of acceptance
@@ -395,7 +395,7 @@ class Origin:
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.listener.bind((host, 0))
+        self.listener.bind((host, port))
         self.listener.listen(1024)
         self.host = host
         self.port = self.listener.getsockname()[1]
