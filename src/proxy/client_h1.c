@@ -205,7 +205,8 @@ static bool may_send_more(const struct client *c)
 {
     const struct request *request = exchange_request(c->x);
     bool is_last = c->input == INPUT_WHOLE && !request->keep_alive &&
-                   request->framing.kind == BODY_NONE && !client_has_input(c);
+                   request->framing.kind == BODY_NONE && request->method != METHOD_CONNECT &&
+                   !client_has_input(c);
 
     return !c->ended && !is_last;
 }

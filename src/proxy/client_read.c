@@ -305,10 +305,11 @@ static void end_hunger(struct client *c)
 /* Hears of the end of a body that went past the parser: that costs no byte. */
 static void take_end(struct client *c)
 {
-    struct str body;
+    struct str body = {0};
     size_t taken;
+    enum h1_event event = h1_parser_next(c->parser, NULL, 0, &taken, &body);
 
-    (void)take_event(c, h1_parser_next(c->parser, NULL, 0, &taken, &body), body);
+    (void)take_event(c, event, body);
 }
 
 bool client_read(struct client *c)

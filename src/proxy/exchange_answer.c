@@ -37,16 +37,25 @@ static bool has_little_left(const struct exchange *x)
            !exchange_awaits_continue(x);
 }
 
+/* What comes now was meant for the tunnel that is refused: behind a CONNECT it may be under way still;
+ * to one that lacks credentials the client's next try is to come on this connection. */
+static bool is_followed_by_tunnel(const struct exchange *x, unsigned status)
+{
+    bool is_connect = x->request.method == METHOD_CONNECT;
+
+    return (is_connect && status != 407) ||
+           ((is_connect || x->request.wants_upgrade) && x->down->has_input_ahead(x->downstream));
+}
+
 /* A connection that goes on would have to read the rest of a request nobody wants, or take for a
- * request what was meant for the tunnel that is refused. */
+ * request what is none. */
 static bool must_close(const struct exchange *x, enum reply_reason reason)
 {
     unsigned status = reply_row(reason)->status;
-    bool tunnel = x->request.method == METHOD_CONNECT || x->request.wants_upgrade;
 
     return (x->request_half != REQUEST_ENDED && !has_little_left(x)) || status == 400 ||
            status == 408 || status == 413 || reason == REPLY_TOO_MANY_CONNECTIONS ||
-           (tunnel && x->down->has_input_ahead(x->downstream));
+           is_followed_by_tunnel(x, status);
 }
 
 /* An answer of our own, as far as the request does not say it. */

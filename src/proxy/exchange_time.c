@@ -97,7 +97,11 @@ static void on_timer(struct deadline *deadline)
         }
         break;
     case TIMER_ABANDONED:
-        exchange_abort(x, "client-closed");
+        if (may_be_abandoned(x)) {
+            exchange_abort(x, "client-closed");
+        } else {
+            exchange_rearm(x); /* it has been the client's turn since */
+        }
         break;
     case TIMER_NONE:
         break;

@@ -280,12 +280,14 @@ static void send_body(void *origin, struct str data)
 static ssize_t splice_body(void *origin, struct stream *from, uint64_t max)
 {
     struct origin_net *o = origin;
+    ssize_t n;
 
     if (o->request->framing.kind == BODY_CHUNKED) {
         return -EOPNOTSUPP;
     }
-    o->body_begun = true;
-    return outq_splice(&o->conn->out, from, max);
+    n = outq_splice(&o->conn->out, from, max);
+    o->body_begun = o->body_begun || n > 0;
+    return n;
 }
 
 static void end_body(void *origin, struct field_list *trailers)

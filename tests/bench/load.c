@@ -629,7 +629,10 @@ static void set_option(const char *word)
     } else if (IS("host")) {
         want.host = value;
     } else if (IS("auth")) {
-        want.auth = strlen(value) <= AUTH_BYTES ? value : NULL;
+        if (strlen(value) > AUTH_BYTES) {
+            usage(word);
+        }
+        want.auth = value;
     } else if (IS("unit")) {
         set_unit(value);
     } else if (IS("bytes")) {

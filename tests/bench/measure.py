@@ -207,7 +207,7 @@ def list_sample(lab, peer, row, seconds):
     }
 
 
-CALLGRIND = ("valgrind", "--tool=callgrind")
+CALLGRIND = ("valgrind", "--tool=callgrind", "--instr-atstart=no")
 CALLGRIND_REQUESTS = (200, 1200)
 FUNCTION = re.compile(r"\s*([\d,]+) \(\s*[\d.]+%\)\s+(?:.*/)?[^:\s]*:(\S+)(?:.*\[(.*)\])?")
 
@@ -215,8 +215,8 @@ FUNCTION = re.compile(r"\s*([\d,]+) \(\s*[\d.]+%\)\s+(?:.*/)?[^:\s]*:(\S+)(?:.*\
 def callgrind(lab, peer, row):
     """User instructions for each request, and the functions they are in.
 
-    Both from the difference of two runs, so that the end is not among them. Start-up is forgotten
-    before: reading a long list takes a little more or less each time.
+    Both from the difference of two runs, so that the end is not among them. Start-up is not counted
+    in the first place: reading a long list takes a little more or less each time.
     """
     few, many = (_instructions(lab, peer, row, requests) for requests in CALLGRIND_REQUESTS)
     requests = CALLGRIND_REQUESTS[1] - CALLGRIND_REQUESTS[0]
@@ -233,8 +233,8 @@ def callgrind(lab, peer, row):
     }
 
 
-def forget_instructions(pid):
-    argv = ["callgrind_control", "--zero", str(pid)]
+def begin_counting(pid):
+    argv = ["callgrind_control", "--instr=on", str(pid)]
     made = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     if "OK." not in made.stdout:
         raise Failed(f"callgrind_control: {made.stdout[-100:]}{made.stderr[-100:]}")
@@ -246,7 +246,7 @@ def _instructions(lab, peer, row, requests):
     peer.start(prefix=(*CALLGRIND, f"--callgrind-out-file={output}.%p"))
     try:
         for pid in peer.pids():
-            forget_instructions(pid)
+            begin_counting(pid)
         with Load(lab, port_of(peer, row), load_of(peer, row, requests=requests)) as load:
             load.run()
     finally:

@@ -69,6 +69,22 @@ def test_quick_run_prints_every_row(tmp_path):
     assert "When each row was measured" in printed
 
 
+@pytest.mark.serial
+@pytest.mark.notsan
+def test_rules_and_logins_have_figures(tmp_path):
+    missing = [package for name, package in WANTED.items() if not shutil.which(name, path=PATH)]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (./dev bench installs them)")
+    short = ("--rounds", "1", "--seconds", "0.3", "--no-callgrind", "--rows")
+    printed = bench(tmp_path, *short, "decide-10,decide-10-none,login")
+    cells = {row["name"]: row["cells"] for row in result(tmp_path)["rows"]}
+    assert cells["decide-10"]["viaduct"]["samples"][0]["address_by"] == "r9"
+    assert cells["decide-10-none"]["viaduct"]["samples"][0]["request_by"] == "builtin:default"
+    for name in ("viaduct, asks nobody", "viaduct"):
+        assert cells["login"][name]["samples"], cells["login"][name].get("fault")
+    assert "| 10 lines, hit at the end |" in printed
+
+
 def cell(cost, rounds=9, **more):
     return {"samples": [{"cost": cost, "foreign": 0, "spin_ms": 1, "stolen": 0}] * rounds, **more}
 

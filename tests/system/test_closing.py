@@ -95,3 +95,38 @@ def test_client_that_ends_within_a_pipelined_request(lab, rest):
     client.expect_end()
     proxy.wait_for_log(event="request", end="client-closed")
     assert [request.target for request in origin.requests] == ["/first"]
+
+
+def test_client_that_has_ended_and_reads_slowly_gets_it_all(lab):
+    """It is the client's turn: that the origin is silent meanwhile is no sign that it has left."""
+    body = bytes(16 << 20)
+
+    def script(peer):
+        peer.read_request()
+        chunks = b"".join(b"%x\r\n%s\r\n" % (1 << 16, body[: 1 << 16]) for _ in range(256))
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+
+    proxy = lab.viaduct()
+    origin = lab.origin(script)
+    client = lab.client(proxy)
+    client.request("GET", origin.url())
+    client.finish()
+    threading.Event().wait(2.2)  # it takes its time, more than a second
+    assert client.read_response().body == body
+    assert proxy.wait_request(origin.url())["end"] == "complete"
+
+
+@pytest.mark.parametrize("fields", [[], CLOSE])
+def test_what_follows_a_refused_connect_is_no_request(lab, fields):
+    """Meant for the tunnel, it may come when the refusal has left already."""
+    origin = lab.origin(OK)
+    proxy = lab.viaduct()
+    client = lab.client(proxy)
+    client.request("CONNECT", f"127.0.0.1:{proxy.port}", fields)  # ourselves: never allowed
+    assert client.read_response(to="CONNECT").status == 403
+    client.send(request_bytes("GET", origin.url()))
+    client.wait_acknowledged()
+    client.expect_end("fin")
+    client.finish()
+    wait_until(lambda: not is_ours(proxy, client), "the daemon to close")
+    assert origin.peers == []
