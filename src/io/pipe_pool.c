@@ -7,13 +7,10 @@
 
 #include "base/err.h"
 #include "io/io.h"
-#include "io/loop.h"
 #include "io/stream.h"
 
 /* A source that gave this much at once is likely to have as much again. */
 #define PLENTY_BYTES ((ssize_t)32 << 10)
-
-#define REFUSED_MS 1000
 
 /* ------------------------------------------------------------------ having pipes */
 
@@ -83,19 +80,10 @@ static struct pipe *open_pipe(struct pipe_pool *pool)
 
 struct pipe *pipe_get(struct pipe_pool *pool)
 {
-    struct pipe *pipe;
-
     if (pool->kept_count > 0) {
         return pool->kept[--pool->kept_count];
     }
-    if (pool->closed_count == 0 || loop_now_ms(pool->io->loop) < pool->refused_until_ms) {
-        return NULL;
-    }
-    pipe = open_pipe(pool);
-    if (!pipe) {
-        pool->refused_until_ms = loop_now_ms(pool->io->loop) + REFUSED_MS;
-    }
-    return pipe;
+    return pool->closed_count > 0 ? open_pipe(pool) : NULL;
 }
 
 void pipe_put(struct pipe_pool *pool, struct pipe *pipe)

@@ -39,7 +39,6 @@ struct pipe_pool {
     size_t kept_count;
     struct pipe *closed[PIPE_POOL_MAX];
     size_t closed_count;
-    uint64_t refused_until_ms; /* the kernel gave none: it is not asked for each read again */
 };
 
 void pipe_pool_init(struct pipe_pool *pool, struct io *io);

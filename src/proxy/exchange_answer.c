@@ -37,8 +37,8 @@ static bool has_little_left(const struct exchange *x)
            !exchange_awaits_continue(x);
 }
 
-/* What comes now was meant for the tunnel that is refused: behind a CONNECT it may be under way still;
- * to one that lacks credentials the client's next try is to come on this connection. */
+/* What comes now was meant for the tunnel that is refused: behind a CONNECT it may be under way
+ * still; to one that lacks credentials the client's next try is to come on this connection. */
 static bool is_followed_by_tunnel(const struct exchange *x, unsigned status)
 {
     bool is_connect = x->request.method == METHOD_CONNECT;

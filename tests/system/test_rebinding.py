@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """DNS rebinding, tried for real: names whose answers change, mix, lead through CNAMEs or wrap an
-IPv4 address in an IPv6 one, in two networks of the test's own. On the near one are the proxy and what
-must stay hidden behind it; across a veth pair are public addresses, an intranet and gateways of the
-transition mechanisms. Everybody serves port 80, so that one URL may lead to any of them."""
+IPv4 address in an IPv6 one, in two networks of the test's own. On the near one are the proxy and
+what must stay hidden behind it; across a veth pair are public addresses, an intranet and gateways
+of the transition mechanisms. Everybody serves port 80, so that one URL may lead to any of them."""
 
 import ctypes
 import ipaddress
@@ -281,8 +281,8 @@ def net(world, lab):
     yield made
     made.dns.close()
     made.dns.check()
-    made.check_log()
     made.untouched()
+    made.check_log()
 
 
 def kinds(addresses, ttl=0, cnames=()):
@@ -478,8 +478,6 @@ def test_second_attempt_goes_where_the_first_was_allowed(net, there):
         if peer.read_request() is not None:
             peer.send(response_bytes(fields=[("X-At", ONE)], body=b"ok"))
             peer.read_head()
-            if not there:
-                peer.origin.listener.close()
 
     origin = net.origin(ONE, script)
     proxy = net.proxy("access.out=allow from loopback")
@@ -568,7 +566,7 @@ def test_pooled_connection_to_the_inside_is_for_those_who_may(net):
 
 
 def test_two_clients_while_the_address_changes_all_the_time(net):
-    """Each asks as fast as it can, and the name moves at every look-up: whoever is served was served
+    """Each asks as fast as it can, and the name moves at every look-up: whoever is served is served
     where its rules allow, and over pooled connections too."""
     seed = random.randrange(1 << 32)
     picks = random.Random(seed)
