@@ -8,9 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* Spares of a kind that are not worth a wake-up. */
-#define SLAB_KEPT 2
-#define SLAB_TRIM_MOST 512 /* 32 MiB */
+#define SLAB_TRIM_MOST 512 /* slabs */
 
 /* An object that was given back. */
 struct slot {
@@ -42,37 +40,44 @@ void slabs_init(struct slabs *slabs)
         list_init(&slabs->open[i]);
     }
     for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
-        list_init(&slabs->spares[i].slabs);
+        list_init(&slabs->spares[i]);
     }
 }
 
 /* ------------------------------------------------------------------ spare slabs */
 
 /* The spares of that size, or NULL when such mappings are not kept. */
-static struct slab_spares *spares_of(struct slabs *slabs, size_t mapped_bytes)
+static struct list *spares_of(struct slabs *slabs, size_t mapped_bytes)
 {
     size_t kind = mapped_bytes / SLAB_BYTES - 1;
 
     return kind < SLAB_SPARE_KINDS ? &slabs->spares[kind] : NULL;
 }
 
-static void spare_add(struct slab_spares *spares, struct slab *slab)
+/* Of a large object all may be. */
+static size_t touched_bytes(const struct slab *slab)
 {
-    list_push_front(&spares->slabs, &slab->spare);
-    spares->count++;
+    return slab->object_bytes > 0 ? sizeof(*slab) + (size_t)slab->fresh * slab->object_bytes
+                                  : slab->mapped_bytes;
 }
 
-static void spare_remove(struct slab_spares *spares, struct slab *slab)
+static void spare_add(struct slabs *slabs, struct list *spares, struct slab *slab)
+{
+    list_push_front(spares, &slab->spare);
+    slabs->spare_bytes += touched_bytes(slab);
+}
+
+static void spare_remove(struct slabs *slabs, struct slab *slab)
 {
     list_remove(&slab->spare);
-    spares->count--;
-    spares->least = MIN(spares->least, spares->count);
+    slabs->spare_bytes -= touched_bytes(slab);
+    slabs->least_spare = MIN(slabs->least_spare, slabs->spare_bytes);
 }
 
 /* Takes slab out, open for no size of object any more. */
-static struct slab *spare_take(struct slab_spares *spares, struct slab *slab)
+static struct slab *spare_take(struct slabs *slabs, struct slab *slab)
 {
-    spare_remove(spares, slab);
+    spare_remove(slabs, slab);
     list_remove(&slab->open);
     return slab;
 }
@@ -104,11 +109,11 @@ static struct slab *slab_new(struct slabs *slabs, size_t object_bytes)
     bool shared = object_bytes <= SLAB_SHARED_BYTES;
     size_t need = shared ? SLAB_BYTES : sizeof(struct slab) + object_bytes;
     size_t bytes = (need + SLAB_BYTES - 1) / SLAB_BYTES * SLAB_BYTES;
-    struct slab_spares *spares = spares_of(slabs, bytes);
+    struct list *spares = spares_of(slabs, bytes);
     struct slab *slab;
 
-    if (spares && spares->count > 0) {
-        slab = spare_take(spares, LIST_FIRST(&spares->slabs, struct slab, spare));
+    if (spares && !list_empty(spares)) {
+        slab = spare_take(slabs, LIST_FIRST(spares, struct slab, spare));
     } else {
         slab = slab_map(slabs, bytes);
     }
@@ -152,7 +157,7 @@ static void *alloc_shared(struct slabs *slabs, size_t class)
     } else {
         slab = LIST_FIRST(open, struct slab, open);
         if (slab->used == 0) {
-            spare_remove(&slabs->spares[0], slab);
+            spare_remove(slabs, slab);
         }
     }
     object = object_take(slab);
@@ -202,7 +207,7 @@ static void free_shared(struct slabs *slabs, struct slab *slab, struct slot *slo
     if (slab->used == 0) {
         list_remove(&slab->open);
         list_push_back(open, &slab->open);
-        spare_add(&slabs->spares[0], slab);
+        spare_add(slabs, &slabs->spares[0], slab);
     } else if (!list_linked(&slab->open)) {
         list_push_front(open, &slab->open);
     }
@@ -210,7 +215,7 @@ static void free_shared(struct slabs *slabs, struct slab *slab, struct slot *slo
 
 void slab_free(struct slabs *slabs, void *object)
 {
-    struct slab_spares *spares;
+    struct list *spares;
     struct slab *slab;
 
     if (!slabs || slabs->single || !object) {
@@ -226,7 +231,7 @@ void slab_free(struct slabs *slabs, void *object)
     }
     spares = spares_of(slabs, slab->mapped_bytes);
     if (spares) {
-        spare_add(spares, slab);
+        spare_add(slabs, spares, slab);
     } else {
         slab_unmap(slabs, slab);
     }
@@ -234,37 +239,27 @@ void slab_free(struct slabs *slabs, void *object)
 
 /* ------------------------------------------------------------------ after a peak */
 
-bool slabs_are_spare(const struct slabs *slabs)
+/* Unmaps those that were emptied first, until no more than keep_bytes are left. */
+static void unmap_spares(struct slabs *slabs, size_t keep_bytes, size_t most)
 {
-    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
-        if (slabs->spares[i].count > SLAB_KEPT) {
-            return true;
+    for (size_t i = SLAB_SPARE_KINDS; i-- > 0;) {
+        struct list *spares = &slabs->spares[i];
+
+        for (; !list_empty(spares) && slabs->spare_bytes > keep_bytes && most > 0; most--) {
+            slab_unmap(slabs, spare_take(slabs, LIST_LAST(spares, struct slab, spare)));
         }
     }
-    return false;
 }
 
-static void unmap_spares(struct slabs *slabs, struct slab_spares *spares, size_t count)
+void slabs_trim(struct slabs *slabs, bool all)
 {
-    for (; count > 0; count--) {
-        slab_unmap(slabs, spare_take(spares, LIST_LAST(&spares->slabs, struct slab, spare)));
-    }
-}
+    size_t needed = all ? 0 : slabs->spare_bytes - slabs->least_spare;
 
-void slabs_trim(struct slabs *slabs)
-{
-    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
-        struct slab_spares *spares = &slabs->spares[i];
-        size_t surplus = spares->count - MIN(spares->count, SLAB_KEPT);
-
-        unmap_spares(slabs, spares, MIN(MIN(surplus, spares->least), SLAB_TRIM_MOST));
-        spares->least = spares->count;
-    }
+    unmap_spares(slabs, MAX(needed, SLAB_KEPT_BYTES), SLAB_TRIM_MOST);
+    slabs->least_spare = slabs->spare_bytes;
 }
 
 void slabs_deinit(struct slabs *slabs)
 {
-    for (size_t i = 0; i < SLAB_SPARE_KINDS; i++) {
-        unmap_spares(slabs, &slabs->spares[i], slabs->spares[i].count);
-    }
+    unmap_spares(slabs, 0, SIZE_MAX);
 }

@@ -25,16 +25,14 @@
 /* Mappings of up to so many SLAB_BYTES become spare, larger ones go back at once. */
 #define SLAB_SPARE_KINDS 2
 
-/* Slabs that nothing is in: of use to the next object of their size, or of any other. */
-struct slab_spares {
-    struct list slabs; /* last emptied first */
-    size_t count;
-    size_t least; /* count was never lower since the last slabs_trim: so many were not needed */
-};
-
 struct slabs {
     struct list open[SLAB_CLASSES]; /* slabs with room, by object size; the next to fill first */
-    struct slab_spares spares[SLAB_SPARE_KINDS]; /* of SLAB_BYTES, of twice as much */
+    /* Slabs that nothing is in, of use to the next object of their size or of any other; by their
+     * own size (SLAB_BYTES, twice as much), last emptied first. */
+    struct list spares[SLAB_SPARE_KINDS];
+    size_t spare_bytes; /* of their memory that was ever touched */
+    size_t least_spare; /* spare_bytes was never less since the last slabs_trim: so much was not
+                           needed */
     size_t mapped_bytes;
     /* Each object is an allocation of its own, for the address sanitizer to watch. */
     bool single;
@@ -51,8 +49,13 @@ MUST_USE void *slab_zalloc(struct slabs *slabs, size_t size);
 /* object came from the same slabs; NULL is accepted. */
 void slab_free(struct slabs *slabs, void *object);
 
-/* There are more spare slabs than a worker may keep for good. */
-bool slabs_are_spare(const struct slabs *slabs);
-/* Gives back those of them that were not needed since the last call, so many at once as take the
- * kernel a few ms. To be called now and then while slabs_are_spare. */
-void slabs_trim(struct slabs *slabs);
+/* What a worker may keep for good: it serves a few dozen exchanges at a time. */
+#define SLAB_KEPT_BYTES ((size_t)256 << 10)
+/* More than that is spare. */
+static inline bool slabs_are_spare(const struct slabs *slabs)
+{
+    return slabs->spare_bytes > SLAB_KEPT_BYTES;
+}
+/* Gives it back, as much at once as takes the kernel a few ms: all, or what was not needed since
+ * the last call. To be called now and then while slabs_are_spare. */
+void slabs_trim(struct slabs *slabs, bool all);

@@ -8,25 +8,8 @@
 #include "io/loop.h"
 #include "io/outq.h"
 
-/* Slabs that nobody needed for so long are given back. */
-#define IO_TRIM_MS 100
 /* What is read at once while the buffer budget is spent. */
 #define IO_SPENT_READ_BYTES ((size_t)4 << 10)
-
-static void on_trim(struct deadline *deadline)
-{
-    slabs_trim(&CONTAINER_OF(deadline, struct io, trim)->slabs);
-}
-
-/* Nothing wakes a worker that has given back what it does not need. */
-static void on_turn_end(void *arg)
-{
-    struct io *io = arg;
-
-    if (slabs_are_spare(&io->slabs) && !deadline_armed(&io->trim)) {
-        deadline_arm(&io->trim, io->loop, IO_TRIM_MS);
-    }
-}
 
 int io_init(struct io *io, struct buf_budget *budget, struct fd_budget *fds)
 {
@@ -45,8 +28,6 @@ int io_init(struct io *io, struct buf_budget *budget, struct fd_budget *fds)
     }
     io->account = (struct buf_account){.budget = budget};
     slabs_init(&io->slabs);
-    deadline_init(&io->trim, on_trim);
-    loop_on_turn_end(io->loop, on_turn_end, io);
     buf_pool_init(&io->bufs, &io->slabs, &io->account);
     arena_pool_init(&io->arenas, &io->slabs, &io->account);
     pipe_pool_init(&io->pipes, io);

@@ -17,9 +17,9 @@
 #include "base/attr.h"
 #include "base/buf.h"
 #include "base/slab.h"
-#include "io/loop.h"
 #include "io/pipe_pool.h"
 
+struct loop;
 struct outq;
 
 /* A body of 64 KiB comes with its head in one read. */
@@ -46,7 +46,6 @@ struct gather {
 struct io {
     struct loop *loop;          /* owned */
     struct slabs slabs;         /* what connections consist of */
-    struct deadline trim;       /* of spare slabs */
     struct buf_account account; /* of the memory that bufs and arenas have in use */
     struct buf_pool bufs;
     struct arena_pool arenas;

@@ -39,7 +39,7 @@ struct loop {
     size_t queue_count;
     struct deadline_queue queues[LOOP_QUEUES];
     struct deadline_queue *last[64]; /* found, by a hash of the length; NULL: none yet */
-    struct list sorted; /* deadlines that found no queue */
+    struct list sorted;              /* deadlines that found no queue */
     struct list ready;
     struct list graves;
     struct turn_hook hooks[LOOP_HOOKS];
@@ -351,10 +351,10 @@ void loop_bury(struct loop *loop, struct task *task, void (*bury)(struct task *t
 
 static void end_turn(struct loop *loop)
 {
+    bury_all(loop);
     for (size_t i = 0; i < loop->hook_count; i++) {
         loop->hooks[i].run(loop->hooks[i].arg);
     }
-    bury_all(loop);
     arm_timer(loop);
 }
 

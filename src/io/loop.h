@@ -66,8 +66,8 @@ void task_cancel(struct task *task);
  * task is the dead thing's own, and cancelled; from here on nothing can defer it. */
 void loop_bury(struct loop *loop, struct task *task, void (*bury)(struct task *task));
 
-/* Called at the end of every turn, before the graveyard is emptied (flushing log batches). At
- * most 4. */
+/* Called at the end of every turn, when the dead have been buried (flushing log batches). At most
+ * 4. */
 void loop_on_turn_end(struct loop *loop, void (*hook)(void *arg), void *arg);
 
 /* A descriptor of a library (DNS sockets): level-triggered, changed at will. */

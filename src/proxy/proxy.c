@@ -87,6 +87,11 @@ void proxy_cut(struct proxy *proxy)
     tunnel_cut_all(proxy, "shutdown");
 }
 
+bool proxy_is_quiet(const struct proxy *proxy)
+{
+    return list_empty(&proxy->active_clients);
+}
+
 bool proxy_is_empty(const struct proxy *proxy)
 {
     return list_empty(&proxy->idle_clients) && list_empty(&proxy->silent_clients) &&

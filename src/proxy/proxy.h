@@ -69,5 +69,7 @@ bool proxy_shed_client(struct proxy *proxy);
 void proxy_drain(struct proxy *proxy);
 /* Cuts everything that still runs (end=shutdown). */
 void proxy_cut(struct proxy *proxy);
+/* No exchange is under way; idle clients and tunnels there may be. */
+bool proxy_is_quiet(const struct proxy *proxy);
 /* Nothing runs any more. */
 bool proxy_is_empty(const struct proxy *proxy);

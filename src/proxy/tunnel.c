@@ -154,16 +154,18 @@ static enum move read_once(struct io *io, struct half *half)
     return written == MOVE_NONE ? MOVE_SOME : written;
 }
 
-static enum move pass_end(struct half *half)
+static enum move pass_end(struct half *half, const struct half *other)
 {
     set_half(half, HALF_SHUT);
-    /* A peer that has closed already has its end; nothing is lost by a failure here. */
-    (void)stream_shut_write(half->out.stream);
+    if (other->state != HALF_SHUT) { /* else both ways are over, and the close that follows tells */
+        /* A peer that has closed already has its end; nothing is lost by a failure here. */
+        (void)stream_shut_write(half->out.stream);
+    }
     return MOVE_SOME;
 }
 
 /* One step of one direction. */
-static enum move step(struct io *io, struct half *half)
+static enum move step(struct io *io, struct half *half, const struct half *other)
 {
     if (outq_blocked(&half->out)) {
         return write_out(half);
@@ -172,7 +174,7 @@ static enum move step(struct io *io, struct half *half)
     case HALF_OPEN:
         return half->from->readable ? read_once(io, half) : MOVE_NONE;
     case HALF_FLUSH:
-        return pass_end(half);
+        return pass_end(half, other);
     case HALF_SHUT:
     case HALF_FAILED:
         break;
@@ -212,9 +214,10 @@ static bool drive_half(struct tunnel *t, struct half *half, bool *moved)
 {
     uint64_t limit = half->out.written_bytes + TURN_BYTES;
     bool is_up = half == &t->up;
+    const struct half *other = is_up ? &t->down : &t->up;
 
     while (half->out.written_bytes < limit) {
-        switch (step(t->proxy->io, half)) {
+        switch (step(t->proxy->io, half, other)) {
         case MOVE_NONE:
             return true;
         case MOVE_SOME:

@@ -25,6 +25,10 @@
 
 /* A paused listener looks again by itself after this time, whatever anyone has promised. */
 #define PAUSE_MS 1000
+/* How long memory that nobody needs is kept for who comes next; when all is quiet, how often it
+ * goes back at once. */
+#define TRIM_MS 100
+#define TRIM_QUIET_MS 20
 
 struct worker {
     struct workshop *shop; /* borrowed */
@@ -42,6 +46,8 @@ struct worker {
     bool draining;
     bool starved; /* said so in the log */
     struct deadline retry;
+    struct deadline trim;
+    uint64_t emptied_ms;     /* when it was quiet and all spare memory went back */
     struct task settle;      /* after a change: listen again, or end */
     struct mailbox *mailbox; /* owned */
     struct mail poke;        /* in flight while poked */
@@ -257,6 +263,32 @@ static void on_client_gone(void *arg, const struct addr *client, bool refused)
     }
 }
 
+/* ------------------------------------------------------------------ memory */
+
+static void on_trim(struct deadline *deadline)
+{
+    struct worker *w = CONTAINER_OF(deadline, struct worker, trim);
+
+    slabs_trim(&w->io.slabs, proxy_is_quiet(&w->proxy));
+}
+
+/* Now and then what was not needed lately goes back to the system, and all when the last exchange
+ * of a burst has ended. Nothing wakes a worker that has given back what it can. */
+static void on_turn_end(void *arg)
+{
+    struct worker *w = arg;
+
+    if (!slabs_are_spare(&w->io.slabs)) {
+        return;
+    }
+    if (proxy_is_quiet(&w->proxy) && loop_now_ms(w->io.loop) - w->emptied_ms >= TRIM_QUIET_MS) {
+        w->emptied_ms = loop_now_ms(w->io.loop);
+        slabs_trim(&w->io.slabs, true);
+    } else if (!deadline_armed(&w->trim)) {
+        deadline_arm(&w->trim, w->io.loop, TRIM_MS);
+    }
+}
+
 /* ------------------------------------------------------------------ the end */
 
 /* Clients in the queue are served one request; whoever is idle goes at once. */
@@ -432,6 +464,8 @@ static int build(struct worker *w)
     w->io.relieved = relieved;
     w->io.arg = w;
     deadline_init(&w->retry, on_retry);
+    deadline_init(&w->trim, on_trim);
+    loop_on_turn_end(w->io.loop, on_turn_end, w);
     task_init(&w->settle, on_settle);
     r = mailbox_new(w->io.loop, on_poke, w, &w->mailbox);
     if (r == 0) {

@@ -132,6 +132,7 @@ static void on_dialled(void *arg, struct stream *stream)
         return;
     }
     begin(o, conn);
+    drive(o); /* what came with the connection's beginning has no edge of its own */
     io_flush(o->options->io);
 }
 

@@ -121,28 +121,43 @@ void upstream_pool_forget(struct upstream_conn *conn)
     }
 }
 
-/* Bytes nobody asked for, or the end, may be known to the loop already, or have come since it
- * looked last: of a connection given in this very turn it could say nothing yet. */
-static bool may_have_news(const struct upstream_conn *conn)
+/* Of a connection given in this very turn the loop could say nothing yet. */
+static bool is_given_now(const struct upstream_conn *conn)
 {
-    return conn->stream->readable || stream_has_event(conn->stream) ||
-           conn->given_in_turn == loop_turn(conn->io->loop);
+    return conn->given_in_turn == loop_turn(conn->io->loop);
 }
 
-static struct upstream_conn *lease_of(struct upstream_host *host, uint64_t bound_to,
-                                      const struct addr *addrs, size_t addr_count,
-                                      uint64_t least_used_ms, bool careful)
+/* Bytes nobody asked for, or the end, may be known to the loop already, or have come since it
+ * looked last. */
+static bool may_have_news(const struct upstream_conn *conn)
+{
+    return conn->stream->readable || stream_has_event(conn->stream) || is_given_now(conn);
+}
+
+/* What upstream_pool_lease is asked for. */
+struct wish {
+    uint64_t bound_to;
+    const struct addr *addrs;
+    size_t addr_count;
+    uint64_t least_used_ms; /* on the loop's clock */
+    bool careful;
+};
+
+/* The first that fits, of those given in this turn or of the others. */
+static struct upstream_conn *lease_of(struct upstream_host *host, const struct wish *wish,
+                                      bool given_now)
 {
     LIST_FOR_EACH (node, next, &host->idle) {
         struct upstream_conn *conn = LIST_ITEM(node, struct upstream_conn, of_host);
 
-        if (conn->bound_to != bound_to || !is_among(&conn->stream->peer, addrs, addr_count)) {
+        if (is_given_now(conn) != given_now || conn->bound_to != wish->bound_to ||
+            !is_among(&conn->stream->peer, wish->addrs, wish->addr_count)) {
             continue;
         }
-        if (conn->last_used_ms < least_used_ms) {
+        if (conn->last_used_ms < wish->least_used_ms) {
             return NULL; /* the others are older still */
         }
-        if ((careful || may_have_news(conn)) && !stream_is_quiet(conn->stream)) {
+        if ((wish->careful || may_have_news(conn)) && !stream_is_quiet(conn->stream)) {
             upstream_conn_close(conn, false);
             continue;
         }
@@ -158,6 +173,13 @@ struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str
                                           size_t addr_count, uint64_t max_age_ms, bool careful)
 {
     uint64_t now_ms = loop_now_ms(pool->io->loop);
+    const struct wish wish = {
+        .bound_to = bound_to,
+        .addrs = addrs,
+        .addr_count = addr_count,
+        .least_used_ms = now_ms > max_age_ms ? now_ms - max_age_ms : 0,
+        .careful = careful,
+    };
     struct upstream_host *host = find_host(pool, key);
     struct upstream_conn *conn;
 
@@ -165,8 +187,10 @@ struct upstream_conn *upstream_pool_lease(struct upstream_pool *pool, struct str
         return NULL;
     }
     host->users++; /* its last connection may be closed meanwhile */
-    conn = lease_of(host, bound_to, addrs, addr_count,
-                    now_ms > max_age_ms ? now_ms - max_age_ms : 0, careful);
+    conn = lease_of(host, &wish, false);
+    if (!conn) {
+        conn = lease_of(host, &wish, true); /* these cost a look at the socket */
+    }
     leave_host(host);
     return conn;
 }

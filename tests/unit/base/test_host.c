@@ -178,6 +178,8 @@ Test(host, bounds_names_and_labels)
     cr_expect_eq(host_parse(str_make(text, 253), &host), 0);
     cr_expect_eq(host.name_len, 253);
     cr_expect_eq(host_parse(str_make(text, 254), &host), HOST_TOO_LONG);
+    text[253] = '/';
+    cr_expect_eq(host_parse(str_make(text, 254), &host), HOST_BAD_CHAR);
     text[253] = '.';
     cr_expect_eq(host_parse(str_make(text, 254), &host), 0, "the root's dot does not count");
 }

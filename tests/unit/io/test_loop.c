@@ -261,7 +261,7 @@ static void bury_body(struct task *task)
 {
     struct body *body = CONTAINER_OF(task, struct body, task);
 
-    cr_expect_eq(turns, 2, "behind what runs at the turn's end");
+    cr_expect_eq(turns, 1, "before what runs at the turn's end");
     ++*body->buried;
     free(body);
 }
