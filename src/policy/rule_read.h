@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What rule.c (the words of a line) and rule_value.c (the values of one
- * condition) share. Private to those two.
+ * What rule.c (the words of a line) and those that read the values of one
+ * condition share: rule_value.c, rule_time.c. Private to them.
  */
 
 #include <stdbool.h>
@@ -31,6 +31,10 @@ struct rule_reader {
 void rule_complain(struct rule_reader *reader, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* What a message shows of word. */
 struct str rule_shown(struct str word);
+
+/* The next item of a comma-separated list. False at its end, and at an empty item, which is told
+ * and leaves *failed true. */
+bool rule_next_item(struct rule_reader *reader, struct str *list, struct str *ret, bool *failed);
 
 /* Reads what stands behind a condition's word into *ret, whose kind and negated are set. False: it
  * is wrong, and that was told, or memory is out. */

@@ -182,6 +182,76 @@ Test(machine, takes_local_before_address_in_any_order)
     cr_expect_str_eq(found, "10.0.0.1 ");
 }
 
+/* Begins a message of a family; the length is set by end_message. */
+static void begin_message(struct datagram *out, unsigned char family)
+{
+    const struct nlmsghdr head = {.nlmsg_type = RTM_NEWADDR};
+    const struct ifaddrmsg body = {.ifa_family = family};
+
+    put(out, &head, sizeof(head));
+    put(out, &body, sizeof(body));
+}
+
+static void end_message(struct datagram *out)
+{
+    struct nlmsghdr head = {.nlmsg_type = RTM_NEWADDR, .nlmsg_len = (unsigned)out->len};
+
+    memcpy(out->bytes, &head, sizeof(head));
+}
+
+Test(machine, takes_no_address_of_another_length)
+{
+    static const struct {
+        unsigned char family;
+        const char *address, *local, *found;
+    } rows[] = {
+        {AF_INET, "2001:db8::1", NULL, ""},
+        {AF_INET6, "10.0.0.1", NULL, ""},
+        {AF_UNSPEC, "10.0.0.1", NULL, ""},
+        {AF_INET, "10.0.0.1", "2001:db8::1", "10.0.0.1 "},
+        {AF_INET6, "2001:db8::1", "10.0.0.1", "2001:db8::1 "},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct datagram datagram = {.len = 0};
+        char found[512];
+        bool done;
+
+        begin_message(&datagram, rows[i].family);
+        if (rows[i].local) {
+            put_attribute(&datagram, IFA_LOCAL, rows[i].local);
+        }
+        put_attribute(&datagram, IFA_ADDRESS, rows[i].address);
+        end_message(&datagram);
+        cr_assert_eq(parse(&datagram, datagram.len, found, sizeof(found), &done), 0);
+        cr_expect_str_eq(found, rows[i].found, "row %zu", i);
+    }
+}
+
+Test(machine, takes_what_is_empty)
+{
+    const struct rtattr flag = {.rta_len = sizeof(flag), .rta_type = IFA_FLAGS};
+    const struct nlmsghdr done_head = {.nlmsg_type = NLMSG_DONE, .nlmsg_len = sizeof(done_head)};
+    struct datagram bare = {.len = 0};
+    struct datagram with_flag = {.len = 0};
+    struct datagram end = {.len = 0};
+    char found[512];
+    bool done;
+
+    begin_message(&bare, AF_INET);
+    end_message(&bare);
+    cr_expect_eq(parse(&bare, bare.len, found, sizeof(found), &done), 0);
+    begin_message(&with_flag, AF_INET);
+    put_attribute(&with_flag, IFA_ADDRESS, "10.0.0.1");
+    put(&with_flag, &flag, sizeof(flag));
+    end_message(&with_flag);
+    cr_expect_eq(parse(&with_flag, with_flag.len, found, sizeof(found), &done), 0);
+    cr_expect_str_eq(found, "10.0.0.1 ");
+    put(&end, &done_head, sizeof(done_head));
+    cr_expect_eq(parse(&end, end.len, found, sizeof(found), &done), 0);
+    cr_expect(done);
+}
+
 Test(machine, refuses_what_is_cut_short)
 {
     struct datagram datagram = {.len = 0};

@@ -177,6 +177,19 @@ Test(policy, bounds_the_reports_that_a_verdict_names)
     cr_expect(str_eq(verdict.would_deny[POLICY_REPORTS_MAX - 1], STR("r7")));
 }
 
+/* A table of facts may leave things out. */
+Test(policy, takes_empty_words_for_no_word)
+{
+    struct host host = name("a.example");
+    const struct policy_facts facts = {.stage = POLICY_REQUEST, .host = &host};
+    struct policy_verdict verdict;
+
+    load("[listen lan]\naddress = 127.0.0.1:1\n[access]\na = deny listener lan\n"
+         "b = deny method GET\nc = deny not method PUT\n");
+    policy_decide(policy, &facts, &verdict);
+    cr_expect(str_eq(verdict.rule, STR("c")));
+}
+
 Test(policy, knows_what_its_lines_need)
 {
     load("[auth]\nusers = u\n[access]\na = allow user bob\n");
