@@ -165,7 +165,9 @@ def cut_body(peer):
 def endless(peer):
     peer.read_request()
     try:
-        peer.send(response_bytes(body=b"x" * 64_000_000))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 64000000\r\n\r\n")
+        for _ in range(1000):
+            peer.send(b"x" * 64_000)
     except OSError:
         pass
 
