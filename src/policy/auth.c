@@ -152,8 +152,8 @@ static void read_again(struct auth *auth, struct auth_users *users, const struct
     conf_messages_deinit(&messages);
 }
 
-/* Whoever comes first in a second looks at the file, and reads it when it is another: who was struck
- * from it is not let in once more. */
+/* Whoever comes first in a second looks at the file, and reads it when it is another: who was
+ * struck from it is not let in once more. */
 static void look_if_due(struct auth *auth, uint64_t now_ms)
 {
     uint64_t due_ms = atomic_load_explicit(&auth->next_look_ms, memory_order_relaxed);

@@ -11,6 +11,6 @@
 struct conf_messages;
 struct snapshot;
 
-/* Serves until TERM or INT. snapshot is taken; warnings are logged. Returns the exit code: 0, or 1 with
- * a message (on stderr before the log is up). */
+/* Serves until TERM or INT. snapshot is taken; warnings are logged. Returns the exit code: 0, or 1
+ * with a message (on stderr before the log is up). */
 int server_run(struct snapshot *snapshot, const struct conf_messages *warnings);
