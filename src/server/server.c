@@ -337,6 +337,17 @@ static int start_workers(struct server *s)
     return 0;
 }
 
+/* The file is followed as it changes, by the user we are now: who is struck from it must go. */
+static int check_users_file(const struct conf *conf, char *error, size_t cap)
+{
+    if (!conf->auth.users_path || access(conf->auth.users_path, R_OK) == 0) {
+        return 0;
+    }
+    (void)snprintf(error, cap, "auth.users: %s: cannot be read as %s: %s", conf->auth.users_path,
+                   conf->server.user ? conf->server.user : "this user", strerror(errno));
+    return -errno;
+}
+
 /* In the order that needs no taking back: everything that can fail comes before the first thread
  * serves. */
 static int start(struct server *s, const struct conf_messages *warnings)
@@ -362,6 +373,9 @@ static int start(struct server *s, const struct conf_messages *warnings)
     }
     set_budgets(s);
     if (privileges_drop(conf->server.user, message, sizeof(message)) != 0) {
+        return fail(message);
+    }
+    if (check_users_file(conf, message, sizeof(message)) != 0) {
         return fail(message);
     }
     if (start_log(s) != 0) {

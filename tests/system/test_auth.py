@@ -698,3 +698,17 @@ def test_many_clients_of_many_users(lab, start, users):
     for number in range(24):
         line = proxy.wait_request(origin.url(f"/{number}/0"))
         assert line["user"] == names[number % len(names)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_users_file_that_server_user_cannot_follow(users):
+    """Root could read it once; who was struck from it later would stay."""
+    users.path.chmod(0o600)
+    options = [f"auth.users={users.path}", "server.user=nobody", "listen l.address=127.0.0.1:0"]
+    words = [word for option in options for word in ("-o", option)]
+    result = subprocess.run(
+        [str(viaduct_harness.binary()), *words], capture_output=True, text=True, timeout=wire.DEADLINE
+    )
+    assert result.returncode == 1
+    said = result.stdout + result.stderr
+    assert f"auth.users: {users.path}: cannot be read as nobody: Permission denied" in said
