@@ -56,40 +56,6 @@ def test_late_address_is_dialled_beside_one_that_is_silent(lab):
         filler.close()
 
 
-@pytest.mark.parametrize("words, status", [(response_bytes(), 200), (b"", 502)])
-def test_origin_that_speaks_first(lab, words, status):
-    """Its bytes, or its end, are there as soon as the connection is: one event tells of both."""
-    proxy = lab.fresh("server.workers=1")
-    idle = proxy.socket_count()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        listener.settimeout(wire.DEADLINE)
-        port = listener.getsockname()[1]
-        fillers = [socket.socket() for _ in range(4)]  # the queue is full: a SYN is not answered
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        client = lab.client(proxy)
-        client.request("GET", f"http://127.0.0.1:{port}/")
-        wait_until(lambda: proxy.socket_count() == idle + 2, "the attempt")
-        os.kill(proxy.process.pid, signal.SIGSTOP)
-        own = [filler.getsockname()[1] for filler in fillers]
-        try:
-            while (accepted := listener.accept())[1][1] in own:
-                accepted[0].close()
-            origin = wire.Peer(accepted[0])
-            origin.send(words)
-            origin.finish()
-            origin.wait_acknowledged()
-        finally:
-            os.kill(proxy.process.pid, signal.SIGCONT)
-        assert client.read_response().status == status
-        origin.close()
-        for filler in fillers:
-            filler.close()
-
-
 def test_last_words_of_an_origin_reach_a_client_that_still_writes(lab):
     """Writing to the origin fails, but what it sent before lies unread."""
     proxy = lab.fresh("server.workers=1")
