@@ -112,10 +112,18 @@ def verdict(row):
     word = outcome(row)
     if word == "tie" and tie_break(row):
         word += f", {tie_break(row)}"
+    if word == "missed":
+        word += floor_text(row)
     rounds = len(values(row["cells"].get("viaduct", {"samples": []}), "cost"))
     if word not in ("", "not measured") and rounds < ENOUGH_ROUNDS and row["unit"] not in COUNTED:
         word += f" (of {rounds} round{'s' * (rounds != 1)} only)"
     return word
+
+
+def floor_text(row):
+    """That the floor is above the goal too, if the goal is missed."""
+    floor, limit = middle(row["cells"].get("floor", {"samples": []})), limit_of(row, row["goal"])
+    return f" (the floor needs {number(floor)})" if floor and limit and floor > limit else ""
 
 
 def calls_verdict(row):

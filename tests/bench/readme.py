@@ -5,7 +5,7 @@ from pathlib import Path
 
 import report
 from chart import WORKS
-from figures import calls_verdict, middle, names_of, number, outcome, table, tie_break, values
+from figures import calls_verdict, floor_text, middle, names_of, number, outcome, table, tie_break, values
 
 BEGIN = "<!-- figures: ./dev bench --readme writes what follows -->"
 END = "<!-- end of figures -->"
@@ -35,6 +35,8 @@ def judged(row):
     )
     if word == "tie" and tie_break(row):
         word += f", {tie_break(row)}"
+    if word == "missed":
+        word += floor_text(row)
     return f"{text}: {word}"
 
 

@@ -315,6 +315,7 @@ class Session:
                 sample = measure.steady_sample(self.lab, peer, full, 1)
                 self.capacity[peer.name] = sample["throughput"]
             rate = max(1, round(self.capacity[peer.name] / 2))
+        peer.pin()
         return measure.steady_sample(self.lab, peer, row, self.seconds_of(row), rate)
 
     def count_calls(self, row, peer, cell):

@@ -131,6 +131,14 @@ def test_a_goal_is_judged_by_median_calls_and_instructions(
     assert figures.verdict(made).split(", 70")[0].split(", 80")[0] == said
 
 
+@pytest.mark.parametrize(
+    ("floor", "said"), [(7.4, "missed"), (7.6, "missed (the floor needs 7.60)")]
+)
+def test_a_goal_that_the_floor_misses_too_is_told(figures, floor, said):
+    made = row(floor=cell(floor), viaduct=cell(9.5), haproxy=cell(10.0))
+    assert figures.verdict(made) == said
+
+
 def document(*rows):
     return {
         "date": "2026-01-01T00:00:00+00:00",
