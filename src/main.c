@@ -19,6 +19,7 @@
 #include "policy/snapshot.h"
 #include "resolve/resolver.h"
 #include "server/explain.h"
+#include "server/privileges.h"
 #include "server/server.h"
 
 #ifndef VIADUCT_VERSION
@@ -34,6 +35,7 @@ enum exit_code {
 };
 
 #define MESSAGE_LINE_MAX 2048
+#define USER_NAME_MAX 256
 
 static const char usage[] =
     "viaduct is an HTTP forward proxy. It needs no file to start: without one it\n"
@@ -154,6 +156,11 @@ static int explain(const struct args_explain *words, const struct snapshot *snap
     return finish_output(code) == code ? code : EXIT_UNDECIDED;
 }
 
+static struct conf_load_options load_options(const struct args *args)
+{
+    return (struct conf_load_options){args->conf_path, args->overrides, args->override_count};
+}
+
 /* The commands that need a configuration. */
 static int run_loaded(const struct args *args, struct snapshot *snapshot,
                       const struct conf_messages *messages)
@@ -161,7 +168,9 @@ static int run_loaded(const struct args *args, struct snapshot *snapshot,
     int code;
 
     if (args->command == ARGS_SERVE) {
-        return server_run(snapshot, messages);
+        const struct conf_load_options source = load_options(args);
+
+        return server_run(snapshot, &source, messages);
     }
     if (args->command == ARGS_EXPLAIN) {
         code = explain(&args->explain, snapshot);
@@ -185,13 +194,40 @@ static int report_wrong_conf(const struct args *args, const struct conf_messages
     return EXIT_CONF;
 }
 
+/* What a reload will have to read as server.user is read as that user at the start, too: else a
+ * file that only root may read would be followed no longer, and nobody would know. Empty: as who we
+ * are. */
+static int load_as_server_user(const struct conf_load_options *options, struct snapshot **ret,
+                               struct conf_messages *messages, char user[USER_NAME_MAX])
+{
+    struct conf_messages first_messages = {0};
+    struct conf *first = NULL;
+    int error = geteuid() == 0 ? conf_read(options, &first, &first_messages) : 0;
+
+    user[0] = '\0';
+    if (!error && first && first->server.user && privileges_lend(first->server.user) == 0) {
+        (void)snprintf(user, USER_NAME_MAX, "%s", first->server.user);
+    }
+    conf_free(first);
+    conf_messages_deinit(&first_messages);
+    if (!error) {
+        error = snapshot_load(options, NULL, ret, messages);
+    }
+    if (user[0] != '\0') {
+        privileges_resume();
+    }
+    return error;
+}
+
 static int run_with_conf(const struct args *args)
 {
-    const struct conf_load_options options = {args->conf_path, args->overrides,
-                                              args->override_count};
+    const struct conf_load_options options = load_options(args);
     struct conf_messages messages = {0};
     struct snapshot *snapshot = NULL;
-    int error = snapshot_load(&options, NULL, &snapshot, &messages);
+    char user[USER_NAME_MAX] = "";
+    bool is_start = args->command == ARGS_SERVE || args->command == ARGS_CHECK;
+    int error = is_start ? load_as_server_user(&options, &snapshot, &messages, user)
+                         : snapshot_load(&options, NULL, &snapshot, &messages);
     int code;
 
     if (error < 0) {
@@ -199,6 +235,9 @@ static int run_with_conf(const struct args *args)
         code = EXIT_FAILED;
     } else if (error > 0) {
         code = report_wrong_conf(args, &messages);
+        if (user[0] != '\0') {
+            (void)fprintf(stderr, "viaduct: all this was read as server.user, %s\n", user);
+        }
     } else {
         code = run_loaded(args, snapshot, &messages);
     }

@@ -20,7 +20,7 @@
 /* Shared by all workers. */
 struct buf_budget {
     _Atomic int64_t used_bytes;
-    int64_t max_bytes;
+    _Atomic int64_t max_bytes;
 };
 
 /* A worker's account with the budget: settled in larger sums, so that workers seldom meet there. */
@@ -35,7 +35,8 @@ void buf_account_add(struct buf_account *account, int64_t bytes);
 void buf_account_settle(struct buf_account *account);
 static inline bool buf_budget_is_spent(const struct buf_budget *budget)
 {
-    return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) >= budget->max_bytes;
+    return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed) >=
+           atomic_load_explicit(&budget->max_bytes, memory_order_relaxed);
 }
 
 struct slabs;

@@ -100,6 +100,16 @@ static struct conf_section *find_section(const struct conf *conf, struct str nam
     return section;
 }
 
+const struct conf_listener *conf_listener_find(const struct conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        if (strcmp(conf->listeners[i].name, name) == 0) {
+            return &conf->listeners[i];
+        }
+    }
+    return NULL;
+}
+
 struct conf_origin conf_origin_of(const struct conf *conf, const char *section, const char *key)
 {
     const struct conf_section *found = find_section(conf, str_of(section));

@@ -154,6 +154,8 @@ MUST_USE int conf_read(const struct conf_load_options *options, struct conf **re
 MUST_USE int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
                        struct conf_messages *messages);
 void conf_free(struct conf *conf);
+/* The listener of that name, or NULL. */
+const struct conf_listener *conf_listener_find(const struct conf *conf, const char *name);
 /* Where section.key of a section without a name of its own was set. */
 struct conf_origin conf_origin_of(const struct conf *conf, const char *section, const char *key);
 void conf_messages_deinit(struct conf_messages *messages);

@@ -17,11 +17,11 @@ struct rule_name {
     size_t rule;          /* index in conf->rules */
 };
 
-static struct conf_rule *find_rule(const struct conf_loader *loader, struct str full_name)
+struct conf_rule *conf_rule_find(const struct conf *conf, struct str full_name)
 {
-    struct map_node *node = map_find(&loader->state->rule_names, full_name);
+    struct map_node *node = map_find(&conf->state->rule_names, full_name);
 
-    return node ? &loader->conf->rules[CONTAINER_OF(node, struct rule_name, node)->rule] : NULL;
+    return node ? &conf->rules[CONTAINER_OF(node, struct rule_name, node)->rule] : NULL;
 }
 
 /* Doubles, for there may be many thousands. */
@@ -95,7 +95,7 @@ void conf_set_rule(struct conf_loader *loader, const struct conf_section *sectio
         loader->error = -ENOMEM;
         return;
     }
-    rule = find_rule(loader, str_of(full_name));
+    rule = conf_rule_find(loader->conf, str_of(full_name));
     if (!rule) {
         int error = add_rule(loader, section, full_name, kept_text, place);
 

@@ -46,5 +46,8 @@ MUST_USE const char *conf_keep(struct conf_state *state, struct str text);
 void *conf_section_base(struct conf *conf, const struct conf_section *section);
 const void *conf_section_base_const(const struct conf *conf, const struct conf_section *section);
 
+/* conf_rules.c: the rule TABLE.NAME, or NULL. */
+struct conf_rule *conf_rule_find(const struct conf *conf, struct str full_name);
+
 /* conf_check.c: what one value alone cannot tell. Adds errors and warnings. */
 void conf_check(const struct conf *conf, struct conf_messages *messages);

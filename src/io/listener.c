@@ -82,13 +82,14 @@ static int probe(struct addr *addr)
     return r;
 }
 
-int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, int *ret_fds, size_t count)
+int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, bool overlaps, int *ret_fds,
+                      size_t count)
 {
     size_t opened = 0;
-    int r = probe(addr);
+    int r = overlaps ? 0 : probe(addr);
 
     while (r == 0 && opened < count) {
-        r = bind_tcp(addr, count > 1, &ret_fds[opened]);
+        r = bind_tcp(addr, true, &ret_fds[opened]);
         if (r == 0) {
             r = listen_tcp(ret_fds[opened++], keepalive_ms);
         }
@@ -270,6 +271,11 @@ int listener_new(struct loop *loop, int fd, bool shared, const struct listener_e
 const void *listener_tag(const struct listener *listener)
 {
     return listener->tag;
+}
+
+int listener_fd(const struct listener *listener)
+{
+    return listener->fd;
 }
 
 void listener_resume(struct listener *listener)

@@ -18,11 +18,12 @@
 struct loop;
 struct listener;
 
-/* Binds and listens, count sockets for one TCP address (SO_REUSEPORT when more than one). Port 0:
- * the kernel chooses, *addr tells afterwards. Fails with -EADDRINUSE when anyone else, another
- * viaduct too, has the address. 0 and ret_fds[count] (owned), or negative errno. */
-MUST_USE int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, int *ret_fds,
-                               size_t count);
+/* Binds and listens, count sockets for one TCP address (SO_REUSEPORT). Port 0: the kernel chooses,
+ * *addr tells afterwards. Fails with -EADDRINUSE when anyone else, another viaduct too, has the
+ * address; overlaps: another socket of this process may have it, or a part of it, and that is well.
+ * 0 and ret_fds[count] (owned), or negative errno. */
+MUST_USE int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, bool overlaps,
+                               int *ret_fds, size_t count);
 /* A unix socket with that mode and group ((gid_t)-1: as it is). A stale file, which nobody listens
  * on, is taken over; a live one is -EADDRINUSE. */
 MUST_USE int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd);
@@ -46,6 +47,7 @@ MUST_USE int listener_new(struct loop *loop, int fd, bool shared,
                           const struct listener_events *events, void *arg, const void *tag,
                           struct listener **ret);
 const void *listener_tag(const struct listener *listener);
+int listener_fd(const struct listener *listener);
 void listener_resume(struct listener *listener);
 /* Accepts what waits in the queue (closing a listening socket resets it), then stops; frees. */
 void listener_drain(struct listener *listener);

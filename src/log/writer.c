@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,7 +28,7 @@
 
 struct log_writer {
     char *path; /* owned; NULL: stdout */
-    bool json;
+    atomic_bool json;
     bool is_terminal;
     pthread_t thread;
 
@@ -388,6 +389,11 @@ bool log_writer_put(struct log_writer *w, struct str lines, size_t line_count)
         (void)pthread_cond_signal(&w->wake); /* not before: it would wake up to wait for the lock */
     }
     return taken;
+}
+
+void log_writer_set_json(struct log_writer *writer, bool json)
+{
+    writer->json = json;
 }
 
 void log_writer_reopen(struct log_writer *w)

@@ -35,6 +35,8 @@ void log_writer_stop(struct log_writer *writer, unsigned deadline_ms);
 /* From any thread, never blocks: line_count whole lines, each ended by '\n', copied. Returns false
  * when they were dropped (and counted). */
 bool log_writer_put(struct log_writer *writer, struct str lines, size_t line_count);
+/* From any thread: the form of its own lines from now on. */
+void log_writer_set_json(struct log_writer *writer, bool json);
 /* Opens the path again before the next write (USR1); nothing for stdout. Where that fails a line
  * says so and the old file stays. */
 void log_writer_reopen(struct log_writer *writer);

@@ -59,6 +59,19 @@ int snapshot_load(const struct conf_load_options *options, const struct snapshot
     return 0;
 }
 
+int snapshot_settle(struct snapshot *snapshot, const char *via_name, struct addr *own,
+                    size_t own_count)
+{
+    char *name = mem_strdup(via_name);
+
+    mem_free(snapshot->own_addresses);
+    snapshot->own_addresses = own;
+    snapshot->own_address_count = own_count;
+    mem_free((char *)(uintptr_t)snapshot->via_name.ptr);
+    snapshot->via_name = name ? str_of(name) : (struct str){0};
+    return name ? 0 : -ENOMEM;
+}
+
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
     ref_take(&snapshot->ref);
@@ -70,6 +83,8 @@ void snapshot_unref(struct snapshot *snapshot)
     if (!snapshot || !ref_drop(&snapshot->ref)) {
         return;
     }
+    mem_free((char *)(uintptr_t)snapshot->via_name.ptr);
+    mem_free(snapshot->own_addresses);
     auth_users_unref(snapshot->users);
     policy_free(snapshot->policy);
     conf_free(snapshot->conf);

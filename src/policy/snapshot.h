@@ -3,15 +3,18 @@
 
 /*
  * One generation of all that a reload replaces: the configuration, the policy
- * compiled from it, and the users file that it names. Immutable, shared by
- * all threads; whoever uses it holds a reference, and the last to let go
- * frees it.
+ * compiled from it, the users file that it names, and what others know this
+ * instance by. Immutable once it is in force, shared by all threads; whoever
+ * uses it holds a reference, and the last to let go frees it.
  */
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "base/attr.h"
 #include "base/ref.h"
+#include "base/str.h"
 
 struct auth_users;
 struct conf;
@@ -25,6 +28,10 @@ struct snapshot {
     struct policy *policy;    /* owned */
     struct auth_users *users; /* shared ref; NULL without auth.users */
     uint64_t generation;      /* counts loads from 1 */
+    /* Empty until snapshot_settle. */
+    struct str via_name;        /* owned: server.name and eight hex digits */
+    struct addr *own_addresses; /* owned: where we listen, for the loop guard */
+    size_t own_address_count;
 };
 
 /* Reads configuration, rules and the files that they name. previous is the snapshot in force, whose
@@ -34,5 +41,9 @@ struct snapshot {
  * large lists take: not for an event loop. */
 MUST_USE int snapshot_load(const struct conf_load_options *options, const struct snapshot *previous,
                            struct snapshot **ret, struct conf_messages *messages);
+/* Before any other thread sees it: the name in Via (copied), and where this instance listens
+ * (given, from mem_alloc). 0 or -ENOMEM, then own is freed. */
+MUST_USE int snapshot_settle(struct snapshot *snapshot, const char *via_name, struct addr *own,
+                             size_t own_count);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot); /* accepts NULL */

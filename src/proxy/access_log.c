@@ -41,8 +41,7 @@ static void on_turn_end(void *arg)
     }
 }
 
-int access_log_init(struct access_log *log, struct loop *loop, struct log_writer *writer,
-                    enum log_format format)
+int access_log_init(struct access_log *log, struct loop *loop, struct log_writer *writer)
 {
     size_t cap = BATCH_BYTES + RECORD_LINE_MAX;
     char *memory = mem_alloc(cap);
@@ -50,11 +49,16 @@ int access_log_init(struct access_log *log, struct loop *loop, struct log_writer
     if (!memory) {
         return -ENOMEM;
     }
-    *log = (struct access_log){.writer = writer, .format = format, .loop = loop};
+    *log = (struct access_log){.writer = writer, .loop = loop};
     log->batch = text_over(memory, cap);
     deadline_init(&log->flush, on_flush);
     loop_on_turn_end(loop, on_turn_end, log);
     return 0;
+}
+
+void access_log_set_format(struct access_log *log, enum log_format format)
+{
+    log->format = format;
 }
 
 void access_log_deinit(struct access_log *log)

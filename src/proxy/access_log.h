@@ -29,8 +29,9 @@ struct access_log {
 };
 
 /* 0 or -ENOMEM. */
-MUST_USE int access_log_init(struct access_log *log, struct loop *loop, struct log_writer *writer,
-                             enum log_format format);
+MUST_USE int access_log_init(struct access_log *log, struct loop *loop, struct log_writer *writer);
+/* Of the lines from now on; LOG_FORMAT_LOGFMT until then. */
+void access_log_set_format(struct access_log *log, enum log_format format);
 /* Hands over what waits. */
 void access_log_deinit(struct access_log *log);
 void access_log_put(struct access_log *log, const struct log_record *record);

@@ -142,8 +142,7 @@ void client_end(struct client *c, const char *end, bool reset)
     client_close(c, reset);
 }
 
-void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf_listener *listener,
-                   bool refused)
+void client_h1_new(struct proxy *proxy, struct stream *stream, const char *listener, bool refused)
 {
     struct client *c = slab_zalloc(&proxy->io->slabs, sizeof(*c));
 

@@ -12,13 +12,11 @@
 
 #include "base/attr.h"
 
-struct conf_listener;
 struct list;
 struct proxy;
 struct stream;
 
-/* Takes an accepted stream. listener is borrowed and outlives the client. refused: the address has
- * too many connections (its first request is answered 429). When memory is out the stream is
- * closed. */
-void client_h1_new(struct proxy *proxy, struct stream *stream, const struct conf_listener *listener,
-                   bool refused);
+/* Takes an accepted stream. listener, its name, is borrowed and outlives the client. refused: the
+ * address has too many connections (its first request is answered 429). When memory is out the
+ * stream is closed. */
+void client_h1_new(struct proxy *proxy, struct stream *stream, const char *listener, bool refused);

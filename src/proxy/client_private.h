@@ -23,7 +23,6 @@
 #include "io/stream.h"
 #include "upstream/upstream_pool.h"
 
-struct conf_listener;
 struct exchange;
 struct proxy;
 
@@ -63,7 +62,7 @@ struct client {
 
     struct h1_parser *parser; /* owned, as long as an exchange runs */
     struct exchange *x;       /* owned from HEAD to the end of ACTIVE or DRAIN */
-    const struct conf_listener *listener;
+    const char *listener;
     struct upstream_binding binding;
     struct task task;
     uint64_t bytes_in; /* of this exchange; out.written_bytes are, too */

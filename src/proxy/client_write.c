@@ -49,15 +49,10 @@ static struct framing frame(const struct request *request, const struct response
     return framing;
 }
 
-static struct str via_name(const struct client *c)
-{
-    return c->proxy->conf->server.via ? c->proxy->via_name : STR("");
-}
-
 /* What follows the head is no response to wait for the end of. */
 static int send_unanswered(struct client *c, struct response *response)
 {
-    const struct forward_response_options options = {.via_name = via_name(c)};
+    const struct forward_response_options options = {.via_name = exchange_via_name(c->x)};
     int r = forward_response(response, &options);
 
     return r == 0 ? write_head(c, response) : r;
@@ -78,7 +73,7 @@ static int send_forwarded(struct client *c, struct response *response)
     const struct request *request = exchange_request(c->x);
     struct framing framing = frame(request, response);
     const struct forward_response_options options = {
-        .via_name = via_name(c),
+        .via_name = exchange_via_name(c->x),
         .framing = framing,
         .close = !request->keep_alive || request->minor_version == 0 || c->proxy->draining ||
                  framing.kind == BODY_UNTIL_CLOSE || exchange_awaits_continue(c->x),

@@ -20,8 +20,7 @@
 
 /* ------------------------------------------------------------------ life and states */
 
-struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
-                              const struct conf_listener *listener,
+struct exchange *exchange_new(struct proxy *proxy, const struct addr *client, const char *listener,
                               struct upstream_binding *binding, const struct downstream_ops *ops,
                               void *downstream)
 {
@@ -31,6 +30,7 @@ struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
         return NULL;
     }
     x->proxy = proxy;
+    x->tenure = tenure_take(proxy->tenure);
     x->client = *client;
     x->listener = listener;
     x->binding = binding;
@@ -114,6 +114,7 @@ void exchange_forget(struct exchange *x)
     exchange_set_state(x, EXCHANGE_DONE);
     deadline_disarm(&x->whole);
     arena_reset(&x->arena);
+    tenure_give(x->tenure);
     loop_bury(x->proxy->io->loop, &x->grave, bury_exchange);
 }
 
@@ -129,6 +130,11 @@ void exchange_finish(struct exchange *x, const char *end)
     exchange_forget(x);
 }
 
+struct str exchange_via_name(const struct exchange *x)
+{
+    return exchange_conf(x)->server.via ? exchange_snapshot(x)->via_name : STR("");
+}
+
 bool exchange_response_over(const struct exchange *x)
 {
     return x->response_half == RESPONSE_ENDED || x->response_half == RESPONSE_ABORTED;
@@ -141,15 +147,15 @@ struct policy_facts exchange_facts(const struct exchange *x, enum policy_stage s
     return (struct policy_facts){
         .stage = stage,
         .client = x->client,
-        .listener = str_of(x->listener->name),
+        .listener = str_of(x->listener),
         .method = x->request.method_text,
         .host = &x->request.target.host,
         .port = x->request.target.port,
         .user = x->user,
         .time = local_clock_at(&x->proxy->clock, x->start_wall_ms),
         .machine = machine_addrs_now(x->proxy->machine),
-        .own_addresses = x->proxy->own_addresses,
-        .own_address_count = x->proxy->own_address_count,
+        .own_addresses = exchange_snapshot(x)->own_addresses,
+        .own_address_count = exchange_snapshot(x)->own_address_count,
     };
 }
 
@@ -157,8 +163,8 @@ static void decide_request(const struct exchange *x, struct policy_verdict *ret)
 {
     struct policy_facts facts = exchange_facts(x, POLICY_REQUEST);
 
-    facts.own_via = forward_has_via(&x->request.fields, x->proxy->via_name);
-    policy_decide(x->proxy->policy, &facts, ret);
+    facts.own_via = forward_has_via(&x->request.fields, exchange_snapshot(x)->via_name);
+    policy_decide(exchange_snapshot(x)->policy, &facts, ret);
 }
 
 /* RFC 9110 7.6.2: the last hop that may see it answers itself. */
@@ -173,7 +179,7 @@ static bool ends_here(const struct request *request)
 
 static bool exceeds_body_limit(const struct exchange *x, uint64_t bytes)
 {
-    uint64_t limit = x->proxy->conf->limits.body_bytes;
+    uint64_t limit = exchange_conf(x)->limits.body_bytes;
 
     return limit > 0 && bytes > limit;
 }
@@ -199,7 +205,7 @@ void exchange_admit(struct exchange *x)
 
 void exchange_start(struct exchange *x, bool no_content)
 {
-    uint64_t whole_ms = x->proxy->conf->timeouts.exchange_ms;
+    uint64_t whole_ms = exchange_conf(x)->timeouts.exchange_ms;
 
     x->head_read = true;
     x->request_half = no_content ? REQUEST_ENDED : REQUEST_BODY;

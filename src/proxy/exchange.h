@@ -20,7 +20,6 @@
 #include "http/message.h"
 #include "http/reply.h"
 
-struct conf_listener;
 struct downstream_ops;
 struct exchange;
 struct field_list;
@@ -48,11 +47,10 @@ enum response_half {
     RESPONSE_ABORTED
 };
 
-/* Begins with the first byte of a head. listener, binding: borrowed, outlive the exchange. NULL:
- * memory is out. */
+/* Begins with the first byte of a head, on the snapshot that is in force then. listener (its name),
+ * binding: borrowed, outlive the exchange. NULL: memory is out. */
 MUST_USE struct exchange *exchange_new(struct proxy *proxy, const struct addr *client,
-                                       const struct conf_listener *listener,
-                                       struct upstream_binding *binding,
+                                       const char *listener, struct upstream_binding *binding,
                                        const struct downstream_ops *ops, void *downstream);
 /* For the parser: what it fills, and where its strings go. */
 struct request *exchange_request(struct exchange *x);
@@ -94,4 +92,6 @@ void exchange_finish(struct exchange *x, const char *end);
 /* The same without a line: the client has sent nothing of a request. */
 void exchange_forget(struct exchange *x);
 
+/* What Via calls this instance; empty: nothing (server.via). */
+struct str exchange_via_name(const struct exchange *x);
 bool exchange_response_over(const struct exchange *x); /* ended or aborted */

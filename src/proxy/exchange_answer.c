@@ -17,7 +17,7 @@ static struct str shown_rule(const struct exchange *x, struct str rule)
     if (rule.len == 0) {
         return rule; /* no rule made it */
     }
-    switch (x->proxy->conf->server.explain) {
+    switch (exchange_conf(x)->server.explain) {
     case CONF_EXPLAIN_RULE:
         return rule;
     case CONF_EXPLAIN_CLASS:
@@ -91,12 +91,12 @@ static void reply(struct exchange *x, const struct answer *answer)
     const struct reply_row *row = reply_row(answer->reason);
     struct reply_options options = {
         .reason = answer->reason,
-        .server_name = str_of(x->proxy->conf->server.name),
+        .server_name = str_of(exchange_conf(x)->server.name),
         .rule = shown_rule(x, answer->rule),
-        .hide_rule = x->proxy->conf->server.explain == CONF_EXPLAIN_NONE,
+        .hide_rule = exchange_conf(x)->server.explain == CONF_EXPLAIN_NONE,
         .details = answer->details,
         .target = x->request.target_text,
-        .realm = str_of(x->proxy->conf->auth.realm),
+        .realm = str_of(exchange_conf(x)->auth.realm),
         .retry_after_s = (answer->retry_after_ms + 999) / 1000,
         .request = x->head_read ? &x->request : NULL,
         .close = must_close(x, answer->reason) || x->proxy->draining ||
@@ -140,7 +140,7 @@ void exchange_reply_challenge(struct exchange *x, const char *details)
 void exchange_reply_denied(struct exchange *x, const struct policy_verdict *verdict)
 {
     bool loop = str_eq(verdict->rule, STR("builtin:loop"));
-    bool may_name = x->proxy->conf->server.explain == CONF_EXPLAIN_RULE; /* as details may */
+    bool may_name = exchange_conf(x)->server.explain == CONF_EXPLAIN_RULE; /* as details may */
 
     x->verdict = *verdict;
     reply(x, &(struct answer){.reason = loop ? REPLY_LOOP : REPLY_DENIED,
@@ -209,7 +209,7 @@ void exchange_fill_record(struct exchange *x, const char *end, struct log_record
         .id = str_make(x->id, x->id_len),
         .client = x->client,
         .user = x->user,
-        .listener = str_of(x->listener->name),
+        .listener = str_of(x->listener),
         .method = request->method_text,
         .target = request->target_text,
         .version = version_text(x),

@@ -13,6 +13,7 @@
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
+#include "proxy/tenure.h"
 #include "resolve/resolver.h"
 #include "upstream/origin_net.h"
 
@@ -37,10 +38,11 @@ struct exchange {
     enum request_half request_half;
     enum response_half response_half;
     struct proxy *proxy;
+    struct tenure *tenure; /* one use */
     const struct downstream_ops *down;
     void *downstream; /* borrowed */
     struct addr client;
-    const struct conf_listener *listener;
+    const char *listener;
     struct upstream_binding *binding; /* borrowed: the client connection's */
     struct arena arena;
     struct request request;
@@ -88,6 +90,14 @@ struct exchange {
     uint64_t body_in, body_out;
 };
 
+static inline const struct snapshot *exchange_snapshot(const struct exchange *x)
+{
+    return x->tenure->snapshot;
+}
+static inline const struct conf *exchange_conf(const struct exchange *x)
+{
+    return x->tenure->snapshot->conf;
+}
 void exchange_set_state(struct exchange *x, enum exchange_state state);
 /* exchange_time.c: the one timer is armed anew for what the states wait for now. */
 void exchange_init_timers(struct exchange *x);

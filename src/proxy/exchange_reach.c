@@ -102,9 +102,11 @@ static const struct dial_events tunnel_dial_events = {
 
 static int prepare_request(struct exchange *x)
 {
+    const struct conf_listener *listener = conf_listener_find(exchange_conf(x), x->listener);
     const struct forward_options options = {
-        .via_name = x->proxy->conf->server.via ? x->proxy->via_name : STR(""),
-        .tell_client = (enum forward_client)x->listener->forwarded,
+        .via_name = exchange_via_name(x),
+        /* Through a listener that is no longer there nobody is told of the client any more. */
+        .tell_client = (enum forward_client)(listener ? listener->forwarded : CONF_FORWARDED_OFF),
         .client = x->client,
     };
     int r = forward_request(&x->request, &options);
@@ -121,8 +123,8 @@ static int begin_way(struct exchange *x)
     int r;
 
     if (x->request.method == METHOD_CONNECT) {
-        return dial_new(x->proxy->io, x->proxy->conf->server.tcp_keepalive_ms, &tunnel_dial_events,
-                        x, &x->dial);
+        return dial_new(x->proxy->io, exchange_conf(x)->server.tcp_keepalive_ms,
+                        &tunnel_dial_events, x, &x->dial);
     }
     r = prepare_request(x);
     x->origin_started = r == 0;
@@ -226,7 +228,7 @@ static void judge(struct exchange *x, const struct addr *found)
 
     facts.address = *found;
     facts.address.port = x->request.target.port;
-    policy_decide(x->proxy->policy, &facts, &verdict);
+    policy_decide(exchange_snapshot(x)->policy, &facts, &verdict);
     if (verdict.action != POLICY_ALLOW) {
         note_refused(x, &facts.address, &verdict);
         return;

@@ -33,7 +33,7 @@ static bool may_be_abandoned(const struct exchange *x)
 
 void exchange_rearm(struct exchange *x)
 {
-    const struct conf *conf = x->proxy->conf;
+    const struct conf *conf = exchange_conf(x);
 
     switch (x->state) {
     case EXCHANGE_CONNECT:

@@ -23,22 +23,19 @@ struct auth_desk;
 struct conf;
 struct io;
 struct machine;
-struct policy;
 struct resolver;
+struct tenure;
 
 struct proxy {
-    struct io *io;               /* borrowed */
-    struct resolver *resolver;   /* borrowed */
-    const struct conf *conf;     /* borrowed from the snapshot */
-    const struct policy *policy; /* borrowed from the snapshot */
+    struct io *io;             /* borrowed */
+    struct resolver *resolver; /* borrowed */
+    struct tenure *tenure;     /* borrowed: the snapshot in force, for the next exchange */
+    const struct conf *conf;   /* borrowed from it, for what runs longer than an exchange */
     struct access_log access;
     struct upstream_pool pool;
     struct origin_net_options origin;
-    struct str via_name;              /* server.name and eight hex digits */
-    const struct addr *own_addresses; /* borrowed: where we listen */
-    size_t own_address_count;
-    struct auth_desk
-        *auth; /* borrowed; NULL without auth.users, and then no rule asks for a user */
+    struct auth_desk *auth; /* borrowed; NULL: no snapshot has had auth.users yet, and no rule asks
+                               for a user */
     const struct machine *machine; /* borrowed: the addresses of this machine */
     struct local_clock clock;      /* for rules that hold at certain times */
     unsigned worker;               /* number of the worker, first part of ids */

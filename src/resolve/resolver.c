@@ -34,6 +34,10 @@ struct resolver {
     struct list all;    /* the same lookups, for the end */
     uint64_t timeout_ms;
     bool wanted[DNS_FAMILIES];
+    struct resolver_options options; /* servers and hosts_path owned */
+    struct list *retired;            /* borrowed: where it stands once it has been retired */
+    struct list in_retired;
+    struct task grave;
 };
 
 struct lookup;
@@ -158,8 +162,23 @@ static void lookup_close(struct lookup *lookup)
     task_cancel(&lookup->deliver);
 }
 
+static void bury_resolver(struct task *task)
+{
+    resolver_free(CONTAINER_OF(task, struct resolver, grave));
+}
+
+static void end_if_retired(struct resolver *resolver)
+{
+    if (resolver->retired && list_empty(&resolver->all)) {
+        resolver->retired = NULL;
+        loop_bury(resolver->loop, &resolver->grave, bury_resolver);
+    }
+}
+
 static void lookup_free(struct lookup *lookup)
 {
+    struct resolver *resolver = lookup->resolver;
+
     lookup_close(lookup);
     while (!list_empty(&lookup->waiters)) {
         struct resolve_query *query = LIST_FIRST(&lookup->waiters, struct resolve_query, node);
@@ -168,6 +187,7 @@ static void lookup_free(struct lookup *lookup)
         mem_free(query);
     }
     mem_free(lookup);
+    end_if_retired(resolver);
 }
 
 /* Tells one waiter what there is to tell, if anything; before the call it is freed, or back in its
@@ -493,6 +513,72 @@ no_cache:
     return r;
 }
 
+static void free_options(struct resolver_options *options)
+{
+    mem_free((void *)(uintptr_t)options->servers);
+    mem_free((char *)(uintptr_t)options->hosts_path);
+}
+
+static int copy_options(const struct resolver_options *from, struct resolver_options *ret)
+{
+    size_t size = from->server_count * sizeof(*from->servers);
+    struct addr *servers = mem_alloc(size + 1);
+    char *hosts_path = mem_strdup(from->hosts_path ? from->hosts_path : "");
+
+    *ret = *from;
+    ret->servers = servers;
+    ret->hosts_path = hosts_path;
+    if (!servers || !hosts_path) {
+        free_options(ret);
+        return -ENOMEM;
+    }
+    if (size > 0) {
+        memcpy(servers, from->servers, size);
+    }
+    return 0;
+}
+
+static bool same_servers(const struct resolver_options *a, const struct resolver_options *b)
+{
+    for (size_t i = 0; i < a->server_count && i < b->server_count; i++) {
+        if (!addr_eq(&a->servers[i], &b->servers[i])) {
+            return false;
+        }
+    }
+    return a->server_count == b->server_count;
+}
+
+bool resolver_is_like(const struct resolver *resolver, const struct resolver_options *options)
+{
+    const struct resolver_options *own = &resolver->options;
+
+    return same_servers(own, options) &&
+           strcmp(own->hosts_path, options->hosts_path ? options->hosts_path : "") == 0 &&
+           own->cache_entries == options->cache_entries && own->max_ttl_ms == options->max_ttl_ms &&
+           own->negative_ttl_ms == options->negative_ttl_ms && own->want_ip4 == options->want_ip4 &&
+           own->want_ip6 == options->want_ip6 && own->timeout_ms == options->timeout_ms;
+}
+
+void resolver_retire(struct resolver *resolver, struct list *retired)
+{
+    if (!resolver) {
+        return;
+    }
+    resolver->retired = retired;
+    list_push_back(retired, &resolver->in_retired);
+    end_if_retired(resolver);
+}
+
+void resolver_free_retired(struct list *retired)
+{
+    while (!list_empty(retired)) {
+        struct resolver *resolver = LIST_FIRST(retired, struct resolver, in_retired);
+
+        resolver->retired = NULL;
+        resolver_free(resolver);
+    }
+}
+
 int resolver_new(struct loop *loop, const struct resolver_options *options, struct resolver **ret)
 {
     struct resolver *resolver = mem_zalloc(sizeof(*resolver));
@@ -501,14 +587,20 @@ int resolver_new(struct loop *loop, const struct resolver_options *options, stru
     if (!resolver) {
         return -ENOMEM;
     }
+    if (copy_options(options, &resolver->options) != 0) {
+        mem_free(resolver);
+        return -ENOMEM;
+    }
+    list_init(&resolver->in_retired);
     resolver->loop = loop;
     resolver->timeout_ms = options->timeout_ms;
     resolver->wanted[DNS_A] = options->want_ip4;
     resolver->wanted[DNS_AAAA] = options->want_ip6;
     list_init(&resolver->all);
-    hosts_file_init(&resolver->hosts, options->hosts_path ? options->hosts_path : "");
+    hosts_file_init(&resolver->hosts, resolver->options.hosts_path);
     r = start(resolver, options);
     if (r < 0) {
+        free_options(&resolver->options);
         mem_free(resolver);
         return r;
     }
@@ -528,6 +620,8 @@ void resolver_free(struct resolver *resolver)
     map_deinit(&resolver->lookups);
     dns_cache_deinit(&resolver->cache);
     hosts_file_deinit(&resolver->hosts);
+    list_remove(&resolver->in_retired);
+    free_options(&resolver->options);
     mem_free(resolver);
 }
 

@@ -15,6 +15,7 @@
 #include "base/addr.h"
 #include "base/attr.h"
 #include "base/host.h"
+#include "base/list.h"
 
 struct loop;
 struct resolver;
@@ -24,7 +25,7 @@ struct resolver_options {
     const struct addr
         *servers; /* borrowed for the call; count 0: /etc/resolv.conf, followed as it changes */
     size_t server_count;
-    const char *hosts_path; /* borrowed, outlives the resolver; read again when it changes */
+    const char *hosts_path; /* borrowed for the call; read again when it changes */
     size_t cache_entries;   /* 0: no cache */
     uint64_t max_ttl_ms, negative_ttl_ms;
     bool want_ip4, want_ip6;
@@ -68,6 +69,13 @@ MUST_USE int resolver_new(struct loop *loop, const struct resolver_options *opti
                           struct resolver **ret);
 /* No query may be pending with a live waiter; waiters are not called. */
 void resolver_free(struct resolver *resolver);
+/* Whether it was made with the same options, but for resolv_conf_path. */
+bool resolver_is_like(const struct resolver *resolver, const struct resolver_options *options);
+/* It is asked no more: it stands in that list, and frees itself when those who wait have their
+ * answers. NULL is accepted. */
+void resolver_retire(struct resolver *resolver, struct list *retired);
+/* After the loop's end: those that still stand there. */
+void resolver_free_retired(struct list *retired);
 
 /* Asks for the addresses of a host. 0 and *ret_query (borrowed until done, for resolver_cancel)
  * when the answer comes later; 1 when events->answer was called with done before the return (then

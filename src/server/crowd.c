@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -17,8 +18,9 @@ struct member {
 
 struct crowd {
     pthread_mutex_t lock;
-    struct map members; /* under lock */
-    uint64_t limit;
+    struct map members;     /* under lock */
+    atomic_size_t counted;  /* connections of all members; written under lock */
+    _Atomic uint64_t limit; /* 0: none */
 };
 
 int crowd_new(uint64_t limit, struct crowd **ret)
@@ -33,6 +35,11 @@ int crowd_new(uint64_t limit, struct crowd **ret)
     crowd->limit = limit;
     *ret = crowd;
     return 0;
+}
+
+void crowd_set_limit(struct crowd *crowd, uint64_t limit)
+{
+    atomic_store_explicit(&crowd->limit, limit, memory_order_relaxed);
 }
 
 void crowd_free(struct crowd *crowd)
@@ -78,14 +85,19 @@ bool crowd_enter(struct crowd *crowd, const struct addr *client)
 {
     char key[ADDR_CLIENT_KEY_BYTES];
     struct member *member;
+    uint64_t limit = atomic_load_explicit(&crowd->limit, memory_order_relaxed);
     bool within = true; /* without memory to count, nobody is refused */
 
+    if (limit == 0) {
+        return true;
+    }
     addr_client_key(client, key);
     (void)pthread_mutex_lock(&crowd->lock);
     member = find_or_add(crowd, key);
     if (member) {
-        within = member->count < crowd->limit;
+        within = member->count < limit;
         member->count += within;
+        atomic_fetch_add_explicit(&crowd->counted, within, memory_order_relaxed);
     }
     (void)pthread_mutex_unlock(&crowd->lock);
     return within;
@@ -96,9 +108,15 @@ void crowd_leave(struct crowd *crowd, const struct addr *client)
     char key[ADDR_CLIENT_KEY_BYTES];
     struct member *member;
 
+    if (atomic_load_explicit(&crowd->counted, memory_order_relaxed) == 0) {
+        return;
+    }
     addr_client_key(client, key);
     (void)pthread_mutex_lock(&crowd->lock);
     member = find(crowd, key);
+    if (member) {
+        atomic_fetch_sub_explicit(&crowd->counted, 1, memory_order_relaxed);
+    }
     if (member && --member->count == 0) {
         map_remove(&crowd->members, &member->node);
         mem_free(member);

@@ -8,6 +8,36 @@
 #include <string.h>
 #include <unistd.h>
 
+int privileges_lend(const char *user)
+{
+    struct passwd *entry;
+
+    errno = 0;
+    entry = getpwnam(user);
+    if (!entry) {
+        return -ENOENT;
+    }
+    if (initgroups(entry->pw_name, entry->pw_gid) != 0 || setegid(entry->pw_gid) != 0 ||
+        seteuid(entry->pw_uid) != 0) {
+        int r = -errno;
+
+        privileges_resume();
+        return r;
+    }
+    return 0;
+}
+
+/* Root's real user is what gives it all back. */
+void privileges_resume(void)
+{
+    static const gid_t root_group = 0;
+
+    if (seteuid(getuid()) != 0 || setegid(getgid()) != 0 || setgroups(1, &root_group) != 0) {
+        /* It goes on with less than it had, and fails where it needs more. */
+        return;
+    }
+}
+
 int privileges_drop(const char *user, char *error, size_t cap)
 {
     struct passwd *entry;

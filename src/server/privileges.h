@@ -2,13 +2,18 @@
 #pragma once
 
 /*
- * Becoming server.user once everything that needs root is open.
+ * server.user: the user that a daemon started as root becomes once it has
+ * bound its sockets, and as whom it reads whatever it may have to read again.
  */
 
 #include <stddef.h>
 
 #include "base/attr.h"
 
-/* user NULL: nothing. Gives up root for good: groups, group, user. 0, or negative errno with one
- * line in error. */
+/* Becomes user (NULL: nothing to do) with its groups, for good. 0, or negative errno with one line
+ * in error. */
 MUST_USE int privileges_drop(const char *user, char *error, size_t cap);
+/* Reads files as user from now on, until privileges_resume; only root can. 0 or negative errno.
+ * Before there are threads. */
+MUST_USE int privileges_lend(const char *user);
+void privileges_resume(void);

@@ -22,33 +22,16 @@
 #include "log/writer.h"
 #include "policy/auth.h"
 #include "policy/snapshot.h"
+#include "proxy/tenure.h"
 #include "server/crowd.h"
 #include "server/limits.h"
 #include "server/privileges.h"
+#include "server/reload.h"
+#include "server/server_private.h"
 #include "server/sockets.h"
 #include "server/worker.h"
 
 #define LOG_STOP_MS 2000
-#define MESSAGE_MAX 512
-
-enum server_phase { SERVER_SERVING, SERVER_DELAY, SERVER_DRAINING, SERVER_CUTTING };
-
-struct server {
-    enum server_phase phase;
-    struct snapshot *snapshot; /* shared ref */
-    struct log_writer *writer; /* owned */
-    struct sockets sockets;
-    struct workshop shop;
-    struct loop *loop;       /* owned: signals and deadlines of the main thread */
-    struct mailbox *mailbox; /* owned: workers that ended */
-    struct mail ended_mail;
-    atomic_size_t running;
-    char via_name[300];
-    int signal_fd;
-    struct loop_watch *signals; /* owned */
-    struct deadline delay;      /* server.drain_delay */
-    struct deadline grace;      /* server.grace */
-};
 
 /* ------------------------------------------------------------------ drain */
 
@@ -120,10 +103,11 @@ static void on_signal(struct server *s, int number)
         on_terminate(s);
         break;
     case SIGHUP:
-        log_event(LOG_NOTICE, "reload",
-                  s->phase == SERVER_SERVING
-                      ? "HUP: the configuration is read at start only; nothing has changed"
-                      : "HUP is ignored during the drain");
+        if (s->phase == SERVER_SERVING) {
+            reload_ask(s, "HUP", NULL);
+        } else {
+            log_event(LOG_NOTICE, "reload", "HUP is ignored during the drain");
+        }
         break;
     case SIGUSR1:
         log_writer_reopen(s->writer);
@@ -190,16 +174,25 @@ static void on_all_ended(void *arg, struct mail *mail)
     loop_stop(s->loop);
 }
 
-static void name_instance(struct server *s)
+static uint32_t draw_number(void)
 {
     uint32_t random = 0;
 
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-        random = (uint32_t)getpid();
+    return getrandom(&random, sizeof(random), 0) == (ssize_t)sizeof(random) ? random
+                                                                            : (uint32_t)getpid();
+}
+
+int server_settle(const struct server *s, struct snapshot *snapshot, const struct socket_plan *plan)
+{
+    char name[300];
+    size_t own_count;
+    struct addr *own = sockets_own(plan, &own_count);
+
+    if (!own) {
+        return -ENOMEM;
     }
-    (void)snprintf(s->via_name, sizeof(s->via_name), "%.255s-%08x", s->snapshot->conf->server.name,
-                   random);
-    s->shop.via_name = str_of(s->via_name);
+    (void)snprintf(name, sizeof(name), "%.255s-%08x", snapshot->conf->server.name, s->via_number);
+    return snapshot_settle(snapshot, name, own, own_count);
 }
 
 /* Descriptors that no connection uses: log, loops, DNS, files read at run time. */
@@ -207,18 +200,16 @@ static uint64_t reserve_of(const struct server *s)
 {
     uint64_t reserve = 32 + 16 * (uint64_t)s->shop.worker_count;
 
-    for (size_t i = 0; i < s->sockets.count; i++) {
-        reserve += s->sockets.sets[i].fd_count;
+    for (size_t i = 0; i < s->sockets.door_count; i++) {
+        reserve += s->sockets.doors[i].set->fd_count;
     }
     return reserve;
 }
 
-static void set_budgets(struct server *s)
+static void set_budgets(struct server *s, const struct conf *conf)
 {
-    const struct conf *conf = s->snapshot->conf;
-    uint64_t descriptors = limits_raise_descriptors();
     uint64_t reserve = reserve_of(s);
-    uint64_t usable = descriptors > reserve + 8 ? descriptors - reserve : 8;
+    uint64_t usable = s->descriptors > reserve + 8 ? s->descriptors - reserve : 8;
     uint64_t clients = conf->server.max_connections;
 
     s->shop.fds.max = (int)MIN(usable, INT32_MAX);
@@ -233,7 +224,7 @@ static void set_budgets(struct server *s)
     if (clients > usable) {
         log_event(LOG_WARNING, "start",
                   "server.max_connections is %llu, but the descriptor limit (%llu) holds %llu",
-                  (unsigned long long)clients, (unsigned long long)descriptors,
+                  (unsigned long long)clients, (unsigned long long)s->descriptors,
                   (unsigned long long)usable);
     }
 }
@@ -246,7 +237,7 @@ static int start_log(struct server *s)
         .buffer_bytes = (size_t)conf->log.buffer_bytes,
         .json = conf->log.access == LOG_FORMAT_JSON,
     };
-    char message[MESSAGE_MAX];
+    char message[SERVER_MESSAGE_MAX];
     int r = log_writer_new(&options, &s->writer);
 
     if (r != 0) {
@@ -258,18 +249,18 @@ static int start_log(struct server *s)
     return 0;
 }
 
-static void announce_socket(const struct socket_set *set)
+void server_announce_door(const struct socket_door *door)
 {
     char name[256];
     struct log_field fields[] = {
-        LOG_TEXT("listener", str_of(set->listener->name)),
+        LOG_TEXT("listener", str_of(door->listener)),
         LOG_TEXT("address", STR("")),
     };
 
-    socket_set_name(set, name, sizeof(name));
+    socket_set_name(door->set, name, sizeof(name));
     fields[1].text = str_of(name);
     log_fields(LOG_NOTICE, "listener", fields, ARRAY_LEN(fields),
-               set->inherited ? "listening on an inherited socket" : "listening");
+               door->set->inherited ? "listening on an inherited socket" : "listening");
 }
 
 static void announce(const struct server *s, const struct conf_messages *warnings)
@@ -279,7 +270,7 @@ static void announce(const struct server *s, const struct conf_messages *warning
         LOG_TEXT("version", STR(VIADUCT_VERSION)),
         LOG_TEXT("configuration", conf->source ? str_of(conf->source) : STR("built-in")),
         LOG_NUM("workers", s->shop.worker_count),
-        LOG_NUM("max_connections", (uint64_t)s->shop.max_clients),
+        LOG_NUM("max_connections", (uint64_t)atomic_load(&s->shop.max_clients)),
         LOG_NUM("pid", (uint64_t)getpid()),
     };
     char line[1024];
@@ -292,15 +283,17 @@ static void announce(const struct server *s, const struct conf_messages *warning
     if (geteuid() == 0) {
         log_event(LOG_WARNING, "start", "running as root: set server.user");
     }
-    for (size_t i = 0; i < s->sockets.count; i++) {
-        announce_socket(&s->sockets.sets[i]);
+    for (size_t i = 0; i < s->sockets.door_count; i++) {
+        server_announce_door(&s->sockets.doors[i]);
     }
 }
 
+/* ------------------------------------------------------------------ what a reload changes, too */
+
 /* Threads that check passwords get half the processors at most. */
-static int start_auth(struct server *s)
+int server_set_auth(struct server *s, const struct snapshot *snapshot)
 {
-    const struct conf *conf = s->snapshot->conf;
+    const struct conf *conf = snapshot->conf;
     const struct auth_options options = {
         .cache_ms = conf->auth.cache_ms,
         .failures = conf->auth.failures.count,
@@ -308,14 +301,77 @@ static int start_auth(struct server *s)
         .threads = MAX(limits_cpus() / 2, 1),
     };
 
-    return s->snapshot->users ? auth_new(&options, s->snapshot->users, &s->shop.auth) : 0;
+    if (!snapshot->users) {
+        return 0; /* no rule asks for one; what there is may be needed again */
+    }
+    if (!s->auth) {
+        return auth_new(&options, snapshot->users, &s->auth);
+    }
+    auth_renew(s->auth, &options, snapshot->users);
+    return 0;
 }
+
+void server_apply(struct server *s, const struct conf *conf)
+{
+    bool json = conf->log.access == LOG_FORMAT_JSON;
+
+    set_budgets(s, conf);
+    crowd_set_limit(s->shop.crowd, conf->server.max_connections_per_client);
+    log_writer_set_json(s->writer, json);
+    log_start(s->writer, (enum log_level)conf->log.level, json);
+}
+
+/* On a worker's thread: the main thread frees, for a last reference may cost time. */
+static void on_tenure_over(void *arg, struct tenure *tenure)
+{
+    struct server *s = arg;
+
+    mailbox_send(s->tenures, &tenure->mail);
+}
+
+static void on_tenure(void *arg, struct mail *mail)
+{
+    struct tenure *tenure = CONTAINER_OF(mail, struct tenure, mail);
+
+    (void)arg;
+    snapshot_unref(tenure->snapshot);
+    mem_free(tenure);
+}
+
+struct worker_change *server_new_change(struct server *s, struct snapshot *snapshot,
+                                        const struct socket_door *doors, size_t door_count)
+{
+    struct worker_change *change = mem_zalloc(sizeof(*change) + door_count * sizeof(*doors));
+    struct tenure *tenure = mem_zalloc(sizeof(*tenure));
+
+    if (!change || !tenure) {
+        mem_free(change);
+        mem_free(tenure);
+        return NULL;
+    }
+    *tenure = (struct tenure){.snapshot = snapshot_ref(snapshot), .over = on_tenure_over, .arg = s};
+    change->tenure = tenure_take(tenure);
+    change->auth = s->auth;
+    change->door_count = door_count;
+    memcpy(change->doors, doors, door_count * sizeof(*doors));
+    return change;
+}
+
+void server_drop_change(struct worker_change *change)
+{
+    on_tenure(NULL, &change->tenure->mail);
+    mem_free(change);
+}
+
+/* ------------------------------------------------------------------ start */
 
 static int build_workers(struct server *s)
 {
     s->shop.workers = mem_zalloc_or_die(s->shop.worker_count * sizeof(struct worker *));
     for (size_t i = 0; i < s->shop.worker_count; i++) {
-        int r = worker_new(&s->shop, i, &s->shop.workers[i]);
+        struct worker_change *change =
+            server_new_change(s, s->snapshot, s->sockets.doors, s->sockets.door_count);
+        int r = change ? worker_new(&s->shop, i, change, &s->shop.workers[i]) : -ENOMEM;
 
         if (r != 0) {
             return fail(strerror(-r));
@@ -337,15 +393,21 @@ static int start_workers(struct server *s)
     return 0;
 }
 
-/* The file is followed as it changes, by the user we are now: who is struck from it must go. */
-static int check_users_file(const struct conf *conf, char *error, size_t cap)
+static int open_sockets(struct server *s)
 {
-    if (!conf->auth.users_path || access(conf->auth.users_path, R_OK) == 0) {
-        return 0;
+    char message[SERVER_MESSAGE_MAX] = "";
+    struct socket_plan plan;
+
+    if (sockets_init(&s->sockets, s->shop.worker_count, message, sizeof(message)) != 0 ||
+        sockets_plan(&s->sockets, s->snapshot->conf, &plan, message, sizeof(message)) != 0) {
+        return fail(message);
     }
-    (void)snprintf(error, cap, "auth.users: %s: cannot be read as %s: %s", conf->auth.users_path,
-                   conf->server.user ? conf->server.user : "this user", strerror(errno));
-    return -errno;
+    if (server_settle(s, s->snapshot, &plan) != 0) {
+        sockets_give_up(&s->sockets, &plan);
+        return fail("out of memory");
+    }
+    sockets_commit(&s->sockets, &plan, s->snapshot->conf);
+    return 0;
 }
 
 /* In the order that needs no taking back: everything that can fail comes before the first thread
@@ -353,45 +415,42 @@ static int check_users_file(const struct conf *conf, char *error, size_t cap)
 static int start(struct server *s, const struct conf_messages *warnings)
 {
     const struct conf *conf = s->snapshot->conf;
-    char message[MESSAGE_MAX] = "";
+    char message[SERVER_MESSAGE_MAX] = "";
 
     s->shop.worker_count =
         conf->server.workers == CONF_AUTO ? limits_cpus() : (size_t)conf->server.workers;
-    s->shop.snapshot = s->snapshot;
     s->shop.sockets = &s->sockets;
     s->shop.ended = on_worker_ended;
+    s->shop.changed = reload_worker_changed;
     s->shop.arg = s;
-    name_instance(s);
+    s->via_number = draw_number();
+    s->descriptors = limits_raise_descriptors();
     if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_all_ended, s, &s->mailbox) != 0 ||
+        mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 || reload_init(s) != 0 ||
         watch_signals(s) != 0) {
         return fail("cannot set up the event loop");
     }
     deadline_init(&s->delay, on_delay);
     deadline_init(&s->grace, on_grace);
-    if (sockets_open(&s->sockets, conf, s->shop.worker_count, message, sizeof(message)) != 0) {
-        return fail(message);
+    if (open_sockets(s) != 0) {
+        return -1;
     }
-    set_budgets(s);
     if (privileges_drop(conf->server.user, message, sizeof(message)) != 0) {
-        return fail(message);
-    }
-    if (check_users_file(conf, message, sizeof(message)) != 0) {
         return fail(message);
     }
     if (start_log(s) != 0) {
         return -1;
     }
-    if (conf->server.max_connections_per_client > 0 &&
-        crowd_new(conf->server.max_connections_per_client, &s->shop.crowd) != 0) {
+    if (crowd_new(0, &s->shop.crowd) != 0) {
         return fail("out of memory");
     }
-    if (start_auth(s) != 0) {
+    if (server_set_auth(s, s->snapshot) != 0) {
         return fail("cannot set up the check of passwords");
     }
     if (build_workers(s) != 0) {
         return -1;
     }
-    log_start(s->writer, (enum log_level)conf->log.level, conf->log.access == LOG_FORMAT_JSON);
+    server_apply(s, conf);
     announce(s, warnings);
     return start_workers(s);
 }
@@ -408,18 +467,21 @@ static void join_workers(struct server *s)
 static void take_apart(struct server *s)
 {
     join_workers(s);
-    if (s->shop.auth) {
-        auth_stop(s->shop.auth);
+    if (s->auth) {
+        auth_stop(s->auth);
     }
     for (size_t i = 0; s->shop.workers && i < s->shop.worker_count; i++) {
         worker_free(s->shop.workers[i]);
     }
-    auth_free(s->shop.auth);
+    auth_free(s->auth);
     mem_free((void *)s->shop.workers);
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
+    reload_deinit(s);
+    mailbox_free(s->reload.mailbox);
+    mailbox_free(s->tenures);
     mailbox_free(s->mailbox);
     loop_watch_free(s->signals);
     if (s->signal_fd >= 0) {
@@ -430,11 +492,13 @@ static void take_apart(struct server *s)
     mem_free(s);
 }
 
-int server_run(struct snapshot *snapshot, const struct conf_messages *warnings)
+int server_run(struct snapshot *snapshot, const struct conf_load_options *source,
+               const struct conf_messages *warnings)
 {
     struct server *s = mem_zalloc_or_die(sizeof(*s));
 
     s->snapshot = snapshot;
+    s->source = source;
     s->signal_fd = -1;
     if (start(s, warnings) != 0) {
         poke_all(s, WORKER_DRAIN | WORKER_CUT);

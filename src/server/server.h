@@ -3,14 +3,16 @@
 
 /*
  * The daemon: opens listeners, starts the workers, and waits for signals on
- * the main thread until the drain is over.
+ * the main thread until the drain is over. Reloads stand in reload.c.
  */
 
 #include "base/attr.h"
 
+struct conf_load_options;
 struct conf_messages;
 struct snapshot;
 
-/* Serves until TERM or INT. snapshot is taken; warnings are logged. Returns the exit code: 0, or 1
- * with a message (on stderr before the log is up). */
-int server_run(struct snapshot *snapshot, const struct conf_messages *warnings);
+/* Serves until TERM or INT. snapshot is taken; source is where it came from, for reloads; warnings
+ * are logged. Returns the exit code: 0, or 1 with a message (on stderr before the log is up). */
+int server_run(struct snapshot *snapshot, const struct conf_load_options *source,
+               const struct conf_messages *warnings);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,26 +17,22 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/text.h"
-#include "conf/conf.h"
 #include "io/listener.h"
 #include "io/stream_tcp.h"
 #include "log/log.h"
 
 #define FIRST_INHERITED_FD 3 /* sd_listen_fds(3) */
 
-/* A socket the service manager handed over. */
-struct inherited {
-    int fd; /* -1: used */
-    struct addr addr;
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+/* The name of a listener, kept for good: connections outlive the configuration they came by. */
+struct listener_name {
+    struct list node;
+    char text[];
 };
 
-struct opening {
+struct planning {
     struct sockets *sockets;
+    struct socket_plan *plan;
     const struct conf *conf;
-    size_t workers;
-    struct inherited *inherited; /* owned */
-    size_t inherited_count;
     char *error;
     size_t error_cap;
 };
@@ -51,6 +48,59 @@ void socket_set_name(const struct socket_set *set, char *dst, size_t cap)
         addr_put_port(&text, &set->addr);
     }
     (void)text_cstr(&text);
+}
+
+/* ------------------------------------------------------------------ sets */
+
+/* In list, its descriptors -1; NULL: memory is out. */
+static struct socket_set *set_new(struct list *list, size_t fd_count)
+{
+    struct socket_set *set = mem_zalloc(sizeof(*set));
+
+    if (!set) {
+        return NULL;
+    }
+    set->fds = mem_alloc(fd_count * sizeof(*set->fds));
+    if (!set->fds) {
+        mem_free(set);
+        return NULL;
+    }
+    memset(set->fds, 0xff, fd_count * sizeof(*set->fds));
+    set->fd_count = fd_count;
+    set->gid = (gid_t)-1;
+    list_init(&set->node);
+    list_push_back(list, &set->node);
+    return set;
+}
+
+/* Closes what no worker has; the file of a unix socket of ours goes. */
+static void set_stop(struct socket_set *set)
+{
+    for (size_t k = 0; k < set->fd_count; k++) {
+        if (set->fds[k] >= 0) {
+            (void)close(set->fds[k]);
+            set->fds[k] = -1;
+            if (set->path && !set->inherited) {
+                (void)unlink(set->path);
+            }
+        }
+    }
+}
+
+static void set_free(struct socket_set *set)
+{
+    set_stop(set);
+    list_remove(&set->node);
+    mem_free((char *)(uintptr_t)set->path);
+    mem_free(set->fds);
+    mem_free(set);
+}
+
+static void free_all(struct list *sets)
+{
+    while (!list_empty(sets)) {
+        set_free(LIST_FIRST(sets, struct socket_set, node));
+    }
 }
 
 /* ------------------------------------------------------------------ what was handed over */
@@ -77,138 +127,164 @@ static bool is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
 }
 
-static int read_inherited(struct opening *o)
+static int take_inherited(struct sockets *sockets, int fd, char *error, size_t error_cap)
+{
+    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(sa);
+    struct socket_set *set;
+
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    if (!is_listening(fd) || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
+        (void)snprintf(error, error_cap, "inherited descriptor %d is no listening socket", fd);
+        return -ENOTSOCK;
+    }
+    set = set_new(&sockets->open, 1);
+    if (!set) {
+        return -ENOMEM;
+    }
+    set->inherited = true;
+    if (sa.ss_family == AF_UNIX) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&sa;
+
+        set->path = mem_strndup(un->sun_path, strnlen(un->sun_path, sizeof(un->sun_path)));
+        set->addr.kind = ADDR_UNIX;
+    } else {
+        set->addr = addr_from_sockaddr(&sa);
+    }
+    set->asked = set->addr;
+    set->fds[0] = fd;
+    return set->path || sa.ss_family != AF_UNIX ? 0 : -ENOMEM;
+}
+
+int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t error_cap)
 {
     size_t count = inherited_count();
+    int r = 0;
 
+    *sockets = (struct sockets){.workers = workers};
+    list_init(&sockets->open);
+    list_init(&sockets->leaving);
+    list_init(&sockets->names);
+    (void)snprintf(error, error_cap, "out of memory");
     (void)unsetenv("LISTEN_PID");
     (void)unsetenv("LISTEN_FDS");
     (void)unsetenv("LISTEN_FDNAMES");
-    if (count == 0) {
-        return 0;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = take_inherited(sockets, FIRST_INHERITED_FD + (int)i, error, error_cap);
     }
-    o->inherited = mem_zalloc(count * sizeof(*o->inherited));
-    if (!o->inherited) {
+    return r;
+}
+
+/* ------------------------------------------------------------------ one address */
+
+static const char *keep_name(struct sockets *sockets, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct listener_name *name;
+
+    LIST_FOR_EACH (node, next, &sockets->names) {
+        name = LIST_ITEM(node, struct listener_name, node);
+        if (strcmp(name->text, text) == 0) {
+            return name->text;
+        }
+    }
+    name = mem_alloc(sizeof(*name) + size);
+    if (!name) {
+        return NULL;
+    }
+    memcpy(name->text, text, size);
+    list_push_back(&sockets->names, &name->node);
+    return name->text;
+}
+
+static bool is_in_plan(const struct socket_plan *plan, const struct socket_set *set)
+{
+    for (size_t i = 0; i < plan->door_count; i++) {
+        if (plan->doors[i].set == set) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int use(struct planning *p, const struct conf_listener *listener, struct socket_set *set)
+{
+    struct socket_plan *plan = p->plan;
+    const char *name = keep_name(p->sockets, listener->name);
+    struct socket_door *doors =
+        mem_realloc_array(plan->doors, plan->door_count + 1, sizeof(*plan->doors));
+
+    if (doors) {
+        plan->doors = doors;
+    }
+    if (!doors || !name) {
         return -ENOMEM;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct inherited *in = &o->inherited[i];
-        struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-        socklen_t len = sizeof(sa);
-
-        in->fd = FIRST_INHERITED_FD + (int)i;
-        (void)fcntl(in->fd, F_SETFD, FD_CLOEXEC);
-        (void)fcntl(in->fd, F_SETFL, fcntl(in->fd, F_GETFL) | O_NONBLOCK);
-        if (!is_listening(in->fd) || getsockname(in->fd, (struct sockaddr *)&sa, &len) != 0) {
-            (void)snprintf(o->error, o->error_cap, "inherited descriptor %d is no listening socket",
-                           in->fd);
-            return -ENOTSOCK;
-        }
-        if (sa.ss_family == AF_UNIX) {
-            const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&sa;
-
-            (void)snprintf(in->path, sizeof(in->path), "%.*s", (int)sizeof(un->sun_path),
-                           un->sun_path);
-        } else {
-            in->addr = addr_from_sockaddr(&sa);
-        }
-    }
-    o->inherited_count = count;
+    doors[plan->door_count++] = (struct socket_door){.set = set, .listener = name};
     return 0;
 }
 
-/* The inherited socket that is bound to this address, or NULL. */
-static struct inherited *find_inherited(struct opening *o, const struct addr *addr,
-                                        const char *path)
+/* What is open already, ours or inherited, and not used by this plan yet; NULL: nothing. */
+static struct socket_set *find_open(const struct planning *p, const struct addr *asked,
+                                    const char *path)
 {
-    for (size_t i = 0; i < o->inherited_count; i++) {
-        struct inherited *in = &o->inherited[i];
+    LIST_FOR_EACH (node, next, &p->sockets->open) {
+        struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+        bool same = path ? set->path && strcmp(set->path, path) == 0
+                         : !set->path && addr_eq(&set->asked, asked);
 
-        if (in->fd >= 0 && (path ? strcmp(in->path, path) == 0
-                                 : in->path[0] == '\0' && addr_eq(&in->addr, addr))) {
-            return in;
+        if (same && !is_in_plan(p->plan, set)) {
+            return set;
         }
     }
     return NULL;
 }
 
-/* ------------------------------------------------------------------ one address */
-
-static struct socket_set *add_set(struct opening *o, const struct conf_listener *listener,
-                                  size_t fd_count)
+/* Some other address of this port is ours: the new one may overlap it. */
+static bool has_port(const struct planning *p, uint16_t port)
 {
-    struct sockets *sockets = o->sockets;
-    struct socket_set *sets =
-        mem_realloc_array(sockets->sets, sockets->count + 1, sizeof(*sockets->sets));
-    struct socket_set *set;
+    LIST_FOR_EACH (node, next, &p->sockets->open) {
+        const struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 
-    if (!sets) {
-        return NULL;
+        if (!set->path && !set->inherited && set->addr.port == port) {
+            return true;
+        }
     }
-    sockets->sets = sets;
-    set = &sets[sockets->count];
-    *set = (struct socket_set){.listener = listener};
-    set->fds = mem_alloc(fd_count * sizeof(*set->fds));
-    if (!set->fds) {
-        return NULL;
-    }
-    memset(set->fds, 0xff, fd_count * sizeof(*set->fds));
-    set->fd_count = fd_count;
-    sockets->count++;
-    return set;
+    return false;
 }
 
-static int use_inherited(struct opening *o, const struct conf_listener *listener,
-                         struct inherited *in)
+static int fail_bind(struct planning *p, const char *name, int error)
 {
-    struct socket_set *set = add_set(o, listener, 1);
-
-    if (!set) {
-        return -ENOMEM;
-    }
-    set->inherited = true;
-    set->addr = in->addr;
-    if (in->path[0] != '\0') {
-        set->path = mem_strdup(in->path);
-        set->addr.kind = ADDR_UNIX;
-    }
-    set->fds[0] = in->fd;
-    in->fd = -1;
-    /* What it accepts inherits these; the service manager may not have set them. */
-    stream_tcp_tune(set->fds[0], o->conf->server.tcp_keepalive_ms);
-    return 0;
-}
-
-static int fail_bind(struct opening *o, const char *name, int error)
-{
-    (void)snprintf(o->error, o->error_cap, "cannot listen on %s: %s", name, strerror(-error));
+    (void)snprintf(p->error, p->error_cap, "cannot listen on %s: %s", name, strerror(-error));
     return error;
 }
 
-static int open_ip(struct opening *o, const struct conf_listener *listener, const struct addr *addr)
+static int open_ip(struct planning *p, const struct conf_listener *listener,
+                   const struct addr *asked)
 {
-    struct inherited *in = find_inherited(o, addr, NULL);
-    struct socket_set *set;
+    struct socket_set *set = find_open(p, asked, NULL);
     char name[ADDR_TEXT_MAX];
     int r;
 
-    if (in) {
-        return use_inherited(o, listener, in);
+    if (set) {
+        return use(p, listener, set);
     }
-    set = add_set(o, listener, o->workers);
+    set = set_new(&p->plan->opened, p->sockets->workers);
     if (!set) {
         return -ENOMEM;
     }
-    set->addr = *addr;
-    r = listener_open_tcp(&set->addr, o->conf->server.tcp_keepalive_ms, set->fds, set->fd_count);
+    set->asked = *asked;
+    set->addr = *asked;
+    r = listener_open_tcp(&set->addr, p->conf->server.tcp_keepalive_ms, has_port(p, asked->port),
+                          set->fds, set->fd_count);
     if (r != 0) {
         socket_set_name(set, name, sizeof(name));
         memset(set->fds, 0xff, set->fd_count * sizeof(*set->fds));
-        mem_free(set->fds);
-        o->sockets->count--;
-        return fail_bind(o, name, r);
+        set_free(set);
+        return fail_bind(p, name, r);
     }
-    return 0;
+    return use(p, listener, set);
 }
 
 static bool is_family_missing(int error)
@@ -216,35 +292,35 @@ static bool is_family_missing(int error)
     return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
-static bool takes_both_families(int fd)
+static bool takes_both_families(const struct socket_set *set)
 {
     int only = 1;
     socklen_t len = sizeof(only);
 
-    return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && !only;
+    return set->inherited && getsockopt(set->fds[0], IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 &&
+           !only;
 }
 
 /* Both families on one port; a machine without IPv6 has the one. */
-static int open_any(struct opening *o, const struct conf_bind *bind,
+static int open_any(struct planning *p, const struct conf_bind *bind,
                     const struct conf_listener *listener)
 {
     struct addr any = {.kind = ADDR_IP6, .port = bind->addr.port};
-    struct inherited *in = find_inherited(o, &any, NULL);
+    struct socket_set *set = find_open(p, &any, NULL);
     int r;
 
-    if (in && takes_both_families(in->fd)) {
-        return use_inherited(o, listener, in); /* what systemd makes of ListenStream=PORT */
+    if (set && takes_both_families(set)) {
+        return use(p, listener, set); /* what systemd makes of ListenStream=PORT */
     }
     any.kind = ADDR_IP4;
-    r = open_ip(o, listener, &any);
-
+    r = open_ip(p, listener, &any);
     if (r != 0) {
         return r;
     }
     /* Port 0: the same one for both. */
-    any =
-        (struct addr){.kind = ADDR_IP6, .port = o->sockets->sets[o->sockets->count - 1].addr.port};
-    r = open_ip(o, listener, &any);
+    any = (struct addr){.kind = ADDR_IP6,
+                        .port = p->plan->doors[p->plan->door_count - 1].set->addr.port};
+    r = open_ip(p, listener, &any);
     if (is_family_missing(r)) {
         log_event(LOG_NOTICE, "listener", "this machine has no IPv6: listening on IPv4 alone");
         return 0;
@@ -252,7 +328,7 @@ static int open_any(struct opening *o, const struct conf_bind *bind,
     return r;
 }
 
-static int find_group(struct opening *o, const struct conf_listener *listener, gid_t *ret)
+static int find_group(struct planning *p, const struct conf_listener *listener, gid_t *ret)
 {
     struct group *group;
 
@@ -262,7 +338,7 @@ static int find_group(struct opening *o, const struct conf_listener *listener, g
     }
     group = getgrnam(listener->group);
     if (!group) {
-        (void)snprintf(o->error, o->error_cap, "listen %s.group: there is no group %s",
+        (void)snprintf(p->error, p->error_cap, "listen %s.group: there is no group %s",
                        listener->name, listener->group);
         return -EINVAL;
     }
@@ -270,45 +346,48 @@ static int find_group(struct opening *o, const struct conf_listener *listener, g
     return 0;
 }
 
-static int open_unix(struct opening *o, const struct conf_bind *bind,
+static int open_unix(struct planning *p, const struct conf_bind *bind,
                      const struct conf_listener *listener)
 {
-    struct inherited *in = find_inherited(o, NULL, bind->path);
-    struct socket_set *set;
+    struct socket_set *set = find_open(p, NULL, bind->path);
     char name[256];
     gid_t group;
     int r;
 
-    if (in) {
-        return use_inherited(o, listener, in);
+    if (set) {
+        return use(p, listener, set);
     }
-    r = find_group(o, listener, &group);
+    r = find_group(p, listener, &group);
     if (r != 0) {
         return r;
     }
-    set = add_set(o, listener, 1);
+    set = set_new(&p->plan->opened, 1);
     if (!set) {
         return -ENOMEM;
     }
     set->addr = (struct addr){.kind = ADDR_UNIX};
+    set->asked = set->addr;
+    set->mode = listener->mode;
+    set->gid = group;
     set->path = mem_strdup(bind->path);
-    r = listener_open_unix(bind->path, listener->mode, group, &set->fds[0]);
+    r = set->path ? listener_open_unix(bind->path, listener->mode, group, &set->fds[0]) : -ENOMEM;
     if (r != 0) {
-        set->inherited = true; /* not ours to remove */
         (void)snprintf(name, sizeof(name), "unix:%s", bind->path);
-        return fail_bind(o, name, r);
+        return fail_bind(p, name, r);
     }
-    return 0;
+    return use(p, listener, set);
 }
 
 /* All that no configured address has claimed. */
-static int open_systemd(struct opening *o, const struct conf_listener *listener)
+static int use_systemd(struct planning *p, const struct conf_listener *listener)
 {
     size_t used = 0;
 
-    for (size_t i = 0; i < o->inherited_count; i++) {
-        if (o->inherited[i].fd >= 0) {
-            int r = use_inherited(o, listener, &o->inherited[i]);
+    LIST_FOR_EACH (node, next, &p->sockets->open) {
+        struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+
+        if (set->inherited && !is_in_plan(p->plan, set)) {
+            int r = use(p, listener, set);
 
             if (r != 0) {
                 return r;
@@ -317,7 +396,7 @@ static int open_systemd(struct opening *o, const struct conf_listener *listener)
         }
     }
     if (used == 0) {
-        (void)snprintf(o->error, o->error_cap,
+        (void)snprintf(p->error, p->error_cap,
                        "listen %s.address = systemd: no socket was handed over (LISTEN_FDS)",
                        listener->name);
         return -ENOENT;
@@ -325,23 +404,23 @@ static int open_systemd(struct opening *o, const struct conf_listener *listener)
     return 0;
 }
 
-static int open_bind(struct opening *o, const struct conf_bind *bind,
+static int open_bind(struct planning *p, const struct conf_bind *bind,
                      const struct conf_listener *listener)
 {
     int r = 0;
 
     switch (bind->kind) {
     case CONF_BIND_IP:
-        r = open_ip(o, listener, &bind->addr);
+        r = open_ip(p, listener, &bind->addr);
         if (bind->is_default && bind->addr.kind == ADDR_IP6 && is_family_missing(r)) {
             log_event(LOG_NOTICE, "listener", "this machine has no IPv6: [::1] is left out");
             r = 0;
         }
         return r;
     case CONF_BIND_ANY:
-        return open_any(o, bind, listener);
+        return open_any(p, bind, listener);
     case CONF_BIND_UNIX:
-        return open_unix(o, bind, listener);
+        return open_unix(p, bind, listener);
     case CONF_BIND_SYSTEMD:
         break; /* what is left, when all others have theirs */
     }
@@ -350,10 +429,10 @@ static int open_bind(struct opening *o, const struct conf_bind *bind,
 
 /* ------------------------------------------------------------------ all of them */
 
-static int open_all(struct opening *o, bool systemd)
+static int open_all(struct planning *p, bool systemd)
 {
-    for (size_t i = 0; i < o->conf->listener_count; i++) {
-        const struct conf_listener *listener = &o->conf->listeners[i];
+    for (size_t i = 0; i < p->conf->listener_count; i++) {
+        const struct conf_listener *listener = &p->conf->listeners[i];
 
         for (size_t k = 0; k < listener->bind_count; k++) {
             const struct conf_bind *bind = &listener->binds[k];
@@ -362,7 +441,8 @@ static int open_all(struct opening *o, bool systemd)
             if ((bind->kind == CONF_BIND_SYSTEMD) != systemd) {
                 continue;
             }
-            r = systemd ? open_systemd(o, listener) : open_bind(o, bind, listener);
+            p->plan->origin = bind->origin;
+            r = systemd ? use_systemd(p, listener) : open_bind(p, bind, listener);
             if (r != 0) {
                 return r;
             }
@@ -371,86 +451,141 @@ static int open_all(struct opening *o, bool systemd)
     return 0;
 }
 
-static int note_own(struct sockets *sockets)
+int sockets_plan(struct sockets *sockets, const struct conf *conf, struct socket_plan *plan,
+                 char *error, size_t error_cap)
 {
-    sockets->own = mem_zalloc((sockets->count + 1) * sizeof(*sockets->own));
-    if (!sockets->own) {
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < sockets->count; i++) {
-        if (!sockets->sets[i].path) {
-            sockets->own[sockets->own_count++] = sockets->sets[i].addr;
-        }
-    }
-    return 0;
-}
-
-int sockets_open(struct sockets *sockets, const struct conf *conf, size_t workers, char *error,
-                 size_t error_cap)
-{
-    struct opening o = {.sockets = sockets,
-                        .conf = conf,
-                        .workers = workers,
-                        .error = error,
-                        .error_cap = error_cap};
+    struct planning p = {
+        .sockets = sockets, .plan = plan, .conf = conf, .error = error, .error_cap = error_cap};
     int r;
 
-    *sockets = (struct sockets){0};
+    *plan = (struct socket_plan){0};
+    list_init(&plan->opened);
     (void)snprintf(error, error_cap, "out of memory");
-    r = read_inherited(&o);
+    r = open_all(&p, false);
     if (r == 0) {
-        r = open_all(&o, false);
+        r = open_all(&p, true);
     }
-    if (r == 0) {
-        r = open_all(&o, true);
-    }
-    if (r == 0) {
-        r = note_own(sockets);
-    }
-    for (size_t i = 0; i < o.inherited_count; i++) {
-        if (o.inherited[i].fd >= 0) {
-            log_event(LOG_WARNING, "listener", "an inherited socket is not used by any listener");
-            (void)close(o.inherited[i].fd);
-        }
-    }
-    mem_free(o.inherited);
     if (r != 0) {
-        sockets_close(sockets);
+        sockets_give_up(sockets, plan);
     }
     return r;
 }
 
-static void stop_set(struct socket_set *set)
+void sockets_give_up(struct sockets *sockets, struct socket_plan *plan)
 {
-    for (size_t k = 0; k < set->fd_count; k++) {
-        if (set->fds[k] >= 0) {
-            (void)close(set->fds[k]);
-            set->fds[k] = -1;
+    (void)sockets;
+    free_all(&plan->opened);
+    mem_free(plan->doors);
+    plan->doors = NULL;
+    plan->door_count = 0;
+}
+
+/* A unix socket of ours that stays may have other permissions now. */
+static void set_permissions(struct planning *p, const struct conf_listener *listener,
+                            struct socket_set *set)
+{
+    gid_t group;
+
+    if (find_group(p, listener, &group) != 0) {
+        log_event(LOG_WARNING, "listener", "%s", p->error);
+        return;
+    }
+    if ((group != set->gid && chown(set->path, (uid_t)-1, group) != 0) ||
+        (listener->mode != set->mode && chmod(set->path, listener->mode) != 0)) {
+        log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s", set->path,
+                  strerror(errno));
+        return;
+    }
+    set->gid = group;
+    set->mode = listener->mode;
+}
+
+/* Those that workers have are tuned by them. */
+static void tune_shared(struct planning *p, struct socket_set *set)
+{
+    const uint64_t keepalive_ms = p->conf->server.tcp_keepalive_ms;
+
+    if (!set->path && set->inherited) {
+        /* What it accepts inherits these; the service manager may not have set them. */
+        stream_tcp_tune(set->fds[0], keepalive_ms);
+    }
+}
+
+void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const struct conf *conf)
+{
+    char error[512];
+    struct planning p = {
+        .sockets = sockets, .plan = plan, .conf = conf, .error = error, .error_cap = sizeof(error)};
+
+    for (size_t i = 0; i < plan->door_count; i++) {
+        struct socket_set *set = plan->doors[i].set;
+        const struct conf_listener *listener = conf_listener_find(conf, plan->doors[i].listener);
+
+        tune_shared(&p, set);
+        if (set->path && !set->inherited && listener) {
+            set_permissions(&p, listener, set);
         }
     }
-    if (set->path && !set->inherited) {
-        (void)unlink(set->path);
-        set->inherited = true; /* the file is no longer ours */
+    list_splice_back(&sockets->open, &plan->opened);
+    LIST_FOR_EACH (node, next, &sockets->open) {
+        struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+
+        if (!set->inherited && !is_in_plan(plan, set)) {
+            list_remove(&set->node);
+            list_push_back(&sockets->leaving, &set->node);
+        } else if (set->inherited && !is_in_plan(plan, set)) {
+            log_event(LOG_WARNING, "listener", "an inherited socket is not used by any listener");
+        }
     }
+    mem_free(sockets->doors);
+    sockets->doors = plan->doors;
+    sockets->door_count = plan->door_count;
+    *plan = (struct socket_plan){0};
+}
+
+struct addr *sockets_own(const struct socket_plan *plan, size_t *ret_count)
+{
+    struct addr *own = mem_zalloc((plan->door_count + 1) * sizeof(*own));
+
+    *ret_count = 0;
+    for (size_t i = 0; own && i < plan->door_count; i++) {
+        if (!plan->doors[i].set->path) {
+            own[(*ret_count)++] = plan->doors[i].set->addr;
+        }
+    }
+    return own;
+}
+
+void sockets_sweep(struct sockets *sockets)
+{
+    free_all(&sockets->leaving);
 }
 
 void sockets_stop(struct sockets *sockets)
 {
-    for (size_t i = 0; i < sockets->count; i++) {
-        if (!sockets->sets[i].inherited) {
-            stop_set(&sockets->sets[i]);
+    LIST_FOR_EACH (node, next, &sockets->open) {
+        struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+
+        if (!set->inherited) {
+            set_stop(set);
         }
     }
+    sockets_sweep(sockets);
 }
 
 void sockets_close(struct sockets *sockets)
 {
-    for (size_t i = 0; i < sockets->count; i++) {
-        stop_set(&sockets->sets[i]);
-        mem_free((char *)(uintptr_t)sockets->sets[i].path);
-        mem_free(sockets->sets[i].fds);
+    if (!sockets->open.next) {
+        return; /* not even begun */
     }
-    mem_free(sockets->sets);
-    mem_free(sockets->own);
+    free_all(&sockets->open);
+    free_all(&sockets->leaving);
+    while (!list_empty(&sockets->names)) {
+        struct listener_name *name = LIST_FIRST(&sockets->names, struct listener_name, node);
+
+        list_remove(&name->node);
+        mem_free(name);
+    }
+    mem_free(sockets->doors);
     *sockets = (struct sockets){0};
 }

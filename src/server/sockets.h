@@ -4,44 +4,74 @@
 /*
  * The listening sockets of the daemon: what the configuration asks for, and
  * what the service manager handed over (LISTEN_FDS). They belong to the
- * server; workers only watch them.
+ * server; workers only watch them. A start and a reload go the same way: a
+ * plan keeps what is open already, opens what is not, and is put in force or
+ * given up as a whole; what it left out is closed once no worker watches it.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/addr.h"
 #include "base/attr.h"
-
-struct conf;
-struct conf_bind;
-struct conf_listener;
+#include "base/list.h"
+#include "conf/conf.h"
 
 /* One socket address, with a socket per worker or one for all. */
 struct socket_set {
-    const struct conf_listener *listener; /* borrowed from the configuration */
-    struct addr addr;                     /* as bound; ADDR_UNIX: see path */
-    const char *path;                     /* of a unix socket; owned */
-    bool inherited;
-    int *fds; /* owned: fd_count of them */
+    struct list node;  /* in one of the lists of struct sockets, or of a plan's new ones */
+    struct addr asked; /* as it is configured: port 0 lets the kernel choose */
+    struct addr addr;  /* as bound; ADDR_UNIX: see path */
+    const char *path;  /* of a unix socket; owned */
+    mode_t mode;       /* of a unix socket of ours, as gid */
+    gid_t gid;
+    bool inherited; /* never ours to close or remove while the daemon runs */
+    int *fds;       /* owned: fd_count of them; -1: a worker has it, or it is closed */
     size_t fd_count;
 };
 
-struct sockets {
-    struct socket_set *sets; /* owned */
-    size_t count;
-    struct addr *own; /* owned: where we listen, for the loop guard */
-    size_t own_count;
+/* A set in use. */
+struct socket_door {
+    struct socket_set *set; /* borrowed */
+    const char *listener;   /* the name of its section: lives as long as struct sockets */
 };
 
-/* Opens everything; workers: how many sockets an address of our own gets. 0, or a negative errno
- * with one line that names the address in error. */
-MUST_USE int sockets_open(struct sockets *sockets, const struct conf *conf, size_t workers,
-                          char *error, size_t error_cap);
+struct sockets {
+    struct list open;          /* in use, or inherited */
+    struct list leaving;       /* no longer in use: workers may still watch them */
+    struct socket_door *doors; /* owned */
+    size_t door_count;
+    struct list names; /* of listeners, all that ever were */
+    size_t workers;    /* how many sockets an address of our own gets */
+};
+
+struct socket_plan {
+    struct socket_door *doors; /* owned */
+    size_t door_count;
+    struct list opened;        /* sets that were not open before */
+    struct conf_origin origin; /* of the address that could not be had */
+};
+
+/* Takes over what was handed over. 0, or negative errno with one line in error. */
+MUST_USE int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t error_cap);
+/* What conf asks for: opens what is not open. 0 with a plan to be committed or given up; negative
+ * errno with one line that names the address in error, plan->origin set, and nothing to give up. */
+MUST_USE int sockets_plan(struct sockets *sockets, const struct conf *conf,
+                          struct socket_plan *plan, char *error, size_t error_cap);
+/* Puts it in force: what it does not use any more is leaving. */
+void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const struct conf *conf);
+/* Closes what it opened. */
+void sockets_give_up(struct sockets *sockets, struct socket_plan *plan);
+/* Where the plan listens on TCP, in memory from mem_alloc, with room for one more; NULL: memory is
+ * out. */
+MUST_USE struct addr *sockets_own(const struct socket_plan *plan, size_t *ret_count);
+/* Once no worker watches them: closes the sets that are leaving. */
+void sockets_sweep(struct sockets *sockets);
 /* Once no worker watches any more: closes what is ours, so that nobody waits in a queue in vain.
  * Inherited sockets stay open: who waits there is served after a restart. */
 void sockets_stop(struct sockets *sockets);
-/* Closes what is still open (fds that workers took are -1) and removes our unix socket files. */
+/* Closes what is still open and removes our unix socket files. */
 void sockets_close(struct sockets *sockets);
 /* IP:PORT, [IP6]:PORT or unix:PATH. */
 void socket_set_name(const struct socket_set *set, char *dst, size_t cap);

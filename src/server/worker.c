@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -16,9 +17,9 @@
 #include "log/log.h"
 #include "policy/auth.h"
 #include "policy/machine.h"
-#include "policy/snapshot.h"
 #include "proxy/client_h1.h"
 #include "proxy/proxy.h"
+#include "proxy/tenure.h"
 #include "resolve/resolver.h"
 #include "server/crowd.h"
 #include "server/sockets.h"
@@ -30,6 +31,15 @@
 #define TRIM_MS 100
 #define TRIM_QUIET_MS 20
 
+/* A socket that the worker watches. */
+struct door {
+    struct list node;
+    struct listener *listener;    /* owned */
+    const struct socket_set *set; /* borrowed */
+    const char *name;             /* of its section; never freed before the worker */
+    bool keeps;                   /* the change that is being put in force has it, too */
+};
+
 struct worker {
     struct workshop *shop; /* borrowed */
     size_t index;
@@ -37,12 +47,13 @@ struct worker {
     atomic_bool started;
     struct io io;
     struct resolver *resolver; /* owned */
-    struct machine *machine;   /* owned */
-    struct auth_desk *auth;    /* owned; NULL: no users file */
+    struct list retired_resolvers;
+    struct machine *machine; /* owned */
+    struct auth_desk *auth;  /* owned; NULL: no users file */
     struct proxy proxy;
-    struct listener **listeners; /* owned */
-    size_t listener_count;
-    bool paused; /* some listener waits for room */
+    struct list doors;                    /* owned: struct door */
+    struct worker_change *_Atomic change; /* owned: to be put in force */
+    bool paused;                          /* some listener waits for room */
     bool draining;
     bool starved; /* said so in the log */
     struct deadline retry;
@@ -100,16 +111,21 @@ static void relieved(void *arg)
     wake_paused(arg);
 }
 
+static int64_t max_clients(const struct workshop *shop)
+{
+    return atomic_load_explicit(&shop->max_clients, memory_order_relaxed);
+}
+
 static bool is_crowded(const struct workshop *shop)
 {
-    return atomic_load_explicit(&shop->clients, memory_order_relaxed) >= shop->max_clients;
+    return atomic_load_explicit(&shop->clients, memory_order_relaxed) >= max_clients(shop);
 }
 
 static bool take_client_slot(struct worker *w)
 {
     struct workshop *shop = w->shop;
 
-    if (atomic_fetch_add_explicit(&shop->clients, 1, memory_order_relaxed) < shop->max_clients) {
+    if (atomic_fetch_add_explicit(&shop->clients, 1, memory_order_relaxed) < max_clients(shop)) {
         return true;
     }
     atomic_fetch_sub_explicit(&shop->clients, 1, memory_order_relaxed);
@@ -120,7 +136,7 @@ static void give_client_slot(struct worker *w)
 {
     int64_t before = atomic_fetch_sub_explicit(&w->shop->clients, 1, memory_order_relaxed);
 
-    if (before >= w->shop->max_clients) {
+    if (before >= max_clients(w->shop)) {
         wake_paused(w);
     }
 }
@@ -149,8 +165,8 @@ static void resume_accepting(struct worker *w)
     w->paused = false;
     atomic_fetch_sub_explicit(&w->shop->paused, 1, memory_order_relaxed);
     deadline_disarm(&w->retry);
-    for (size_t i = 0; i < w->listener_count; i++) {
-        listener_resume(w->listeners[i]);
+    LIST_FOR_EACH (node, next, &w->doors) {
+        listener_resume(LIST_ITEM(node, struct door, node)->listener);
     }
 }
 
@@ -212,12 +228,12 @@ static void on_unused(void *arg)
 static void on_accepted(void *arg, struct listener *listener, int fd, const struct addr *peer)
 {
     struct worker *w = arg;
-    const struct socket_set *set = listener_tag(listener);
-    bool within = !w->shop->crowd || crowd_enter(w->shop->crowd, peer);
+    const struct door *door = listener_tag(listener);
+    bool within = crowd_enter(w->shop->crowd, peer);
     struct stream *stream;
 
     if (stream_tcp_new(&w->io, fd, peer, &stream) != 0) {
-        if (w->shop->crowd && within) {
+        if (within) {
             crowd_leave(w->shop->crowd, peer);
         }
         give_client_slot(w);
@@ -226,7 +242,7 @@ static void on_accepted(void *arg, struct listener *listener, int fd, const stru
     /* The request is normally there already: look before the loop would tell. */
     stream->readable = true;
     stream->writable = true;
-    client_h1_new(&w->proxy, stream, set->listener, !within);
+    client_h1_new(&w->proxy, stream, door->name, !within);
 }
 
 static void on_starved(void *arg, int error)
@@ -254,7 +270,7 @@ static void on_client_gone(void *arg, const struct addr *client, bool refused)
 {
     struct worker *w = arg;
 
-    if (w->shop->crowd && !refused) {
+    if (!refused) {
         crowd_leave(w->shop->crowd, client);
     }
     give_client_slot(w);
@@ -289,6 +305,91 @@ static void on_turn_end(void *arg)
     }
 }
 
+/* ------------------------------------------------------------------ doors */
+
+static void door_free(struct door *door)
+{
+    list_remove(&door->node);
+    mem_free(door);
+}
+
+/* Whoever waits there already is let in. */
+static void door_drain(struct door *door)
+{
+    listener_drain(door->listener);
+    door_free(door);
+}
+
+static struct door *find_door(struct worker *w, const struct socket_set *set)
+{
+    LIST_FOR_EACH (node, next, &w->doors) {
+        struct door *door = LIST_ITEM(node, struct door, node);
+
+        if (door->set == set) {
+            return door;
+        }
+    }
+    return NULL;
+}
+
+/* The worker's own socket of a set; one that stands alone is shared by all. */
+static int open_door(struct worker *w, const struct socket_door *plan)
+{
+    struct socket_set *set = plan->set;
+    bool own = !set->inherited && !set->path;
+    int *fd = &set->fds[own ? w->index : 0];
+    struct door *door = mem_zalloc(sizeof(*door));
+    int r = -ENOMEM;
+
+    if (door) {
+        *door = (struct door){.set = set, .name = plan->listener, .keeps = true};
+        r = listener_new(w->io.loop, *fd, !own, &listener_events, w, door, &door->listener);
+    }
+    if (r != 0) {
+        mem_free(door);
+        return r;
+    }
+    if (own) {
+        *fd = -1;
+    }
+    list_init(&door->node);
+    list_push_back(&w->doors, &door->node);
+    return 0;
+}
+
+/* New ones are open before old ones go. */
+static int change_doors(struct worker *w, const struct worker_change *change, uint64_t keepalive_ms)
+{
+    int result = 0;
+
+    LIST_FOR_EACH (node, next, &w->doors) {
+        LIST_ITEM(node, struct door, node)->keeps = false;
+    }
+    for (size_t i = 0; i < change->door_count; i++) {
+        struct door *door = find_door(w, change->doors[i].set);
+
+        if (door) {
+            door->keeps = true;
+            door->name = change->doors[i].listener;
+            if (door->set->addr.kind != ADDR_UNIX) {
+                stream_tcp_tune(listener_fd(door->listener), keepalive_ms);
+            }
+        } else {
+            int r = open_door(w, &change->doors[i]);
+
+            result = r != 0 ? r : result;
+        }
+    }
+    LIST_FOR_EACH (node, next, &w->doors) {
+        struct door *door = LIST_ITEM(node, struct door, node);
+
+        if (!door->keeps) {
+            door_drain(door);
+        }
+    }
+    return result;
+}
+
 /* ------------------------------------------------------------------ the end */
 
 /* Clients in the queue are served one request; whoever is idle goes at once. */
@@ -300,13 +401,124 @@ static void drain(struct worker *w)
     w->draining = true;
     proxy_drain(&w->proxy);
     resume_accepting(w);
-    for (size_t i = 0; i < w->listener_count; i++) {
-        listener_drain(w->listeners[i]);
+    while (!list_empty(&w->doors)) {
+        door_drain(LIST_FIRST(&w->doors, struct door, node));
     }
-    w->listener_count = 0;
     if (atomic_fetch_add(&w->shop->drained, 1) + 1 == w->shop->worker_count) {
         sockets_stop(w->shop->sockets);
     }
+}
+
+/* ------------------------------------------------------------------ what it goes by */
+
+static struct resolver_options resolver_options(const struct conf *conf)
+{
+    return (struct resolver_options){
+        .servers = conf->dns.servers,
+        .server_count = conf->dns.server_count,
+        .hosts_path = conf->dns.hosts_path,
+        .cache_entries = (size_t)conf->dns.cache_entries,
+        .max_ttl_ms = conf->dns.max_ttl_ms,
+        .negative_ttl_ms = conf->dns.negative_ttl_ms,
+        .want_ip4 = conf->dns.family != CONF_FAMILY_IP6,
+        .want_ip6 = conf->dns.family != CONF_FAMILY_IP4,
+        .timeout_ms = conf->timeouts.dns_ms,
+    };
+}
+
+/* One with other options begins anew; who has asked the old one is still answered by it. */
+static int change_resolver(struct worker *w, const struct conf *conf)
+{
+    const struct resolver_options options = resolver_options(conf);
+    struct resolver *resolver;
+    int r;
+
+    if (w->resolver && resolver_is_like(w->resolver, &options)) {
+        return 0;
+    }
+    r = resolver_new(w->io.loop, &options, &resolver);
+    if (r != 0) {
+        return r;
+    }
+    resolver_retire(w->resolver, &w->retired_resolvers);
+    w->resolver = resolver;
+    w->proxy.resolver = resolver;
+    return 0;
+}
+
+static int change_auth(struct worker *w, struct auth *auth)
+{
+    int r = auth && !w->auth ? auth_desk_new(auth, w->io.loop, &w->auth) : 0;
+
+    w->proxy.auth = w->auth;
+    return r;
+}
+
+static void change_proxy(struct worker *w, const struct conf *conf)
+{
+    const struct upstream_pool_options pool = {
+        .idle_per_host = (size_t)conf->pool.idle_per_host,
+        .idle_total = (size_t)conf->pool.idle_total,
+        .idle_ms = conf->pool.idle_ms,
+    };
+
+    access_log_set_format(&w->proxy.access, (enum log_format)conf->log.access);
+    upstream_pool_set(&w->proxy.pool, &pool);
+    w->proxy.origin.limits = (struct h1_limits){
+        .head_bytes = (size_t)conf->limits.head_bytes,
+        .target_bytes = (size_t)conf->limits.target_bytes,
+        .fields = (size_t)conf->limits.fields,
+    };
+    w->proxy.origin.keepalive_ms = conf->server.tcp_keepalive_ms;
+}
+
+/* All of it, however much of it fails: the first error is returned. */
+static int put_in_force(struct worker *w, const struct worker_change *change)
+{
+    const struct conf *conf = change->tenure->snapshot->conf;
+    struct tenure *before = w->proxy.tenure;
+    int result = change_resolver(w, conf);
+    int r = change_auth(w, change->auth);
+
+    result = result == 0 ? r : result;
+    w->proxy.tenure = change->tenure;
+    w->proxy.conf = conf;
+    change_proxy(w, conf);
+    if (before) {
+        tenure_give(before);
+    }
+    r = change_doors(w, change, conf->server.tcp_keepalive_ms);
+    return result == 0 ? r : result;
+}
+
+/* A worker that drains has nothing to do with it any more, but must say so. */
+static void take_change(struct worker *w)
+{
+    struct worker_change *change = atomic_exchange(&w->change, NULL);
+    int r = 0;
+
+    if (!change) {
+        return;
+    }
+    if (w->draining) {
+        tenure_give(change->tenure);
+    } else {
+        r = put_in_force(w, change);
+    }
+    mem_free(change);
+    if (r != 0) {
+        log_event(LOG_ERROR, "reload", "worker %zu goes by the new configuration in part: %s",
+                  w->index, strerror(-r));
+    }
+    w->shop->changed(w->shop->arg);
+}
+
+void worker_change(struct worker *worker, struct worker_change *change)
+{
+    struct worker_change *before = atomic_exchange(&worker->change, change);
+
+    ASSERT(!before);
+    worker_poke(worker, WORKER_CHANGE);
 }
 
 static void on_poke(void *arg, struct mail *mail)
@@ -317,6 +529,9 @@ static void on_poke(void *arg, struct mail *mail)
     (void)mail;
     atomic_store(&w->poked, false);
     requests = atomic_exchange(&w->requests, 0);
+    if (requests & WORKER_CHANGE) {
+        take_change(w);
+    }
     if (requests & WORKER_SHED) {
         (void)shed_for_client(w);
     }
@@ -367,90 +582,22 @@ int worker_start(struct worker *worker)
 
 /* ------------------------------------------------------------------ building */
 
-static int build_resolver(struct worker *w, const struct conf *conf)
-{
-    const struct resolver_options options = {
-        .servers = conf->dns.servers,
-        .server_count = conf->dns.server_count,
-        .hosts_path = conf->dns.hosts_path,
-        .cache_entries = (size_t)conf->dns.cache_entries,
-        .max_ttl_ms = conf->dns.max_ttl_ms,
-        .negative_ttl_ms = conf->dns.negative_ttl_ms,
-        .want_ip4 = conf->dns.family != CONF_FAMILY_IP6,
-        .want_ip6 = conf->dns.family != CONF_FAMILY_IP4,
-        .timeout_ms = conf->timeouts.dns_ms,
-    };
-
-    return resolver_new(w->io.loop, &options, &w->resolver);
-}
-
 static int build_proxy(struct worker *w)
 {
-    const struct snapshot *snapshot = w->shop->snapshot;
-    const struct conf *conf = snapshot->conf;
-    const struct upstream_pool_options pool = {
-        .idle_per_host = (size_t)conf->pool.idle_per_host,
-        .idle_total = (size_t)conf->pool.idle_total,
-        .idle_ms = conf->pool.idle_ms,
-    };
     struct proxy *proxy = &w->proxy;
     int r;
 
     *proxy = (struct proxy){
         .io = &w->io,
-        .resolver = w->resolver,
-        .conf = conf,
-        .policy = snapshot->policy,
-        .via_name = w->shop->via_name,
-        .own_addresses = w->shop->sockets->own,
-        .own_address_count = w->shop->sockets->own_count,
-        .auth = w->auth,
         .machine = w->machine,
         .worker = (unsigned)w->index,
         .client_gone = on_client_gone,
         .arg = w,
     };
     proxy_init_lists(proxy);
-    r = access_log_init(&proxy->access, w->io.loop, w->shop->writer,
-                        (enum log_format)conf->log.access);
-    if (r != 0) {
-        return r;
-    }
-    proxy->origin = (struct origin_net_options){
-        .io = &w->io,
-        .pool = &proxy->pool,
-        .limits = {.head_bytes = (size_t)conf->limits.head_bytes,
-                   .target_bytes = (size_t)conf->limits.target_bytes,
-                   .fields = (size_t)conf->limits.fields},
-        .keepalive_ms = conf->server.tcp_keepalive_ms,
-    };
-    return upstream_pool_init(&proxy->pool, &w->io, &pool);
-}
-
-/* The worker's own socket of each set; those with one socket are shared by all. */
-static int build_listeners(struct worker *w)
-{
-    struct sockets *sockets = w->shop->sockets;
-
-    w->listeners = mem_zalloc((sockets->count + 1) * sizeof(struct listener *));
-    if (!w->listeners) {
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < sockets->count; i++) {
-        struct socket_set *set = &sockets->sets[i];
-        bool own = set->fd_count == w->shop->worker_count && !set->inherited;
-        int r = listener_new(w->io.loop, set->fds[own ? w->index : 0], !own, &listener_events, w,
-                             set, &w->listeners[w->listener_count]);
-
-        if (r != 0) {
-            return r;
-        }
-        w->listener_count++;
-        if (own) {
-            set->fds[w->index] = -1;
-        }
-    }
-    return 0;
+    proxy->origin = (struct origin_net_options){.io = &w->io, .pool = &proxy->pool};
+    r = access_log_init(&proxy->access, w->io.loop, w->shop->writer);
+    return r == 0 ? upstream_pool_init(&proxy->pool, &w->io) : r;
 }
 
 static int build(struct worker *w)
@@ -469,34 +616,38 @@ static int build(struct worker *w)
     task_init(&w->settle, on_settle);
     r = mailbox_new(w->io.loop, on_poke, w, &w->mailbox);
     if (r == 0) {
-        r = build_resolver(w, w->shop->snapshot->conf);
-    }
-    if (r == 0) {
         r = machine_new(w->io.loop, &w->machine);
-    }
-    if (r == 0 && w->shop->auth) {
-        r = auth_desk_new(w->shop->auth, w->io.loop, &w->auth);
     }
     if (r == 0) {
         r = build_proxy(w);
     }
-    if (r == 0) {
-        r = build_listeners(w);
-    }
     return r;
 }
 
-int worker_new(struct workshop *shop, size_t index, struct worker **ret)
+int worker_new(struct workshop *shop, size_t index, struct worker_change *change,
+               struct worker **ret)
 {
     struct worker *w = mem_zalloc(sizeof(*w));
+    int r;
 
     if (!w) {
+        tenure_give(change->tenure);
+        mem_free(change);
         return -ENOMEM;
     }
     w->shop = shop;
     w->index = index;
+    list_init(&w->doors);
+    list_init(&w->retired_resolvers);
     *ret = w;
-    return build(w);
+    r = build(w);
+    if (r == 0) {
+        r = put_in_force(w, change);
+    } else {
+        tenure_give(change->tenure);
+    }
+    mem_free(change);
+    return r;
 }
 
 void worker_join(struct worker *worker)
@@ -513,14 +664,24 @@ void worker_free(struct worker *worker)
     if (!worker) {
         return;
     }
-    for (size_t i = 0; i < worker->listener_count; i++) {
-        listener_free(worker->listeners[i]);
+    while (!list_empty(&worker->doors)) {
+        struct door *door = LIST_FIRST(&worker->doors, struct door, node);
+
+        listener_free(door->listener);
+        door_free(door);
     }
-    mem_free((void *)worker->listeners);
+    if (worker->change) {
+        tenure_give(worker->change->tenure);
+        mem_free(worker->change);
+    }
+    if (worker->proxy.tenure) {
+        tenure_give(worker->proxy.tenure);
+    }
     if (worker->proxy.pool.io) {
         upstream_pool_deinit(&worker->proxy.pool);
     }
     resolver_free(worker->resolver);
+    resolver_free_retired(&worker->retired_resolvers);
     machine_free(worker->machine);
     auth_desk_free(worker->auth);
     if (worker->proxy.access.writer) {

@@ -16,46 +16,60 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "io/io.h"
+#include "server/sockets.h"
 
 struct auth;
 struct crowd;
 struct log_writer;
 struct snapshot;
-struct sockets;
+struct tenure;
 struct worker;
 
 /* What all workers share. */
 struct workshop {
-    struct snapshot *snapshot; /* borrowed */
-    struct auth *auth;         /* borrowed; NULL: no users file */
     struct log_writer *writer; /* borrowed */
-    struct sockets *sockets;   /* borrowed */
-    struct crowd *crowd;       /* borrowed; NULL: no limit per client */
-    struct str via_name;       /* borrowed */
+    struct sockets *sockets;   /* borrowed; workers only stop them, when all have drained */
+    struct crowd *crowd;       /* borrowed */
     struct buf_budget buffers;
     struct fd_budget fds;
     _Atomic int64_t clients; /* connections of all workers */
-    int64_t max_clients;
+    _Atomic int64_t max_clients;
     _Atomic unsigned paused; /* workers whose listeners wait for room */
     _Atomic size_t drained;  /* workers that have stopped listening */
     struct worker **workers; /* owned */
     size_t worker_count;
-    /* Called on a worker's thread when it has ended. */
+    /* These are called on a worker's thread. It has ended. */
     void (*ended)(void *arg);
+    /* It goes by the change that it was given last. */
+    void (*changed)(void *arg);
     void *arg;
+};
+
+/* What a worker is to go by from now on, whole: at its start, and after each reload. Given by
+ * worker_change. */
+struct worker_change {
+    struct tenure *tenure; /* given, with one use */
+    struct auth *auth;     /* borrowed; NULL: no users file yet */
+    size_t door_count;
+    struct socket_door doors[]; /* where it listens */
 };
 
 /* What a worker can be asked for; bits, may be combined. */
 enum worker_request {
-    WORKER_SHED = 1,  /* close something idle: another worker is short */
-    WORKER_ROOM = 2,  /* there is room again: listen */
-    WORKER_DRAIN = 4, /* no new clients, end when the last one has gone */
-    WORKER_CUT = 8,   /* end now */
+    WORKER_SHED = 1,    /* close something idle: another worker is short */
+    WORKER_ROOM = 2,    /* there is room again: listen */
+    WORKER_DRAIN = 4,   /* no new clients, end when the last one has gone */
+    WORKER_CUT = 8,     /* end now */
+    WORKER_CHANGE = 16, /* worker_change asks for it */
 };
 
-/* Builds worker number index (from 0); its thread does not run yet. 0, or negative errno with *ret
- * half built, for worker_join. */
-MUST_USE int worker_new(struct workshop *shop, size_t index, struct worker **ret);
+/* Builds worker number index (from 0); its thread does not run yet. change: as worker_change, also
+ * where this fails. 0, or negative errno with *ret half built, for worker_join. */
+MUST_USE int worker_new(struct workshop *shop, size_t index, struct worker_change *change,
+                        struct worker **ret);
+/* From the main thread: change, from mem_alloc, is given, and shop->changed tells when the worker
+ * goes by it; not before that is the next one given. */
+void worker_change(struct worker *worker, struct worker_change *change);
 /* 0 or negative errno of pthread_create(3). */
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */

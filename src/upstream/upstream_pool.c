@@ -22,12 +22,18 @@ struct upstream_host {
     char key[];
 };
 
-int upstream_pool_init(struct upstream_pool *pool, struct io *io,
-                       const struct upstream_pool_options *options)
+int upstream_pool_init(struct upstream_pool *pool, struct io *io)
 {
-    *pool = (struct upstream_pool){.io = io, .options = *options};
+    *pool = (struct upstream_pool){.io = io};
     list_init(&pool->by_age);
     return map_init(&pool->hosts);
+}
+
+void upstream_pool_set(struct upstream_pool *pool, const struct upstream_pool_options *options)
+{
+    pool->options = *options;
+    while (pool->count > options->idle_total && upstream_pool_shed(pool)) {
+    }
 }
 
 void upstream_pool_deinit(struct upstream_pool *pool)

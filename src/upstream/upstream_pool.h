@@ -41,8 +41,11 @@ struct upstream_pool {
     size_t count;
 };
 
-MUST_USE int upstream_pool_init(struct upstream_pool *pool, struct io *io,
-                                const struct upstream_pool_options *options);
+/* Keeps nothing until upstream_pool_set. 0 or negative errno. */
+MUST_USE int upstream_pool_init(struct upstream_pool *pool, struct io *io);
+/* For what is given from now on; of what is there, the idle connections that are too many now are
+ * closed, those idle longest first. */
+void upstream_pool_set(struct upstream_pool *pool, const struct upstream_pool_options *options);
 /* Closes all idle connections. */
 void upstream_pool_deinit(struct upstream_pool *pool);
 

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * A new configuration while the old one serves: read and compiled on a
+ * thread of its own, so that signals, watchdog and admin stay live; put in
+ * force by the main thread as a whole, or not at all; and over when every
+ * worker goes by it. One at a time; who asks meanwhile waits for the next.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "conf/conf.h"
+#include "io/mailbox.h"
+#include "server/sockets.h"
+
+struct server;
+struct snapshot;
+
+enum reload_result {
+    RELOAD_DONE,    /* every worker goes by it */
+    RELOAD_REFUSED, /* the configuration is wrong: the old one stays */
+    RELOAD_FAILED,  /* it could not be tried: memory, a thread */
+    RELOAD_IGNORED, /* the daemon drains */
+};
+
+/* Valid for the call. */
+struct reload_outcome {
+    enum reload_result result;
+    const struct conf_messages *messages; /* errors and warnings; NULL: none */
+    uint64_t generation;                  /* in force now */
+    size_t changes;                       /* keys and rules; RELOAD_DONE */
+    bool needs_restart;                   /* some of them wait for a restart */
+};
+
+/* Somebody who waits for the outcome. Embedded, unless it is for nobody. */
+struct reload_request {
+    struct list node;
+    /* On the main thread, once; the request may be freed. */
+    void (*done)(struct reload_request *request, const struct reload_outcome *outcome);
+};
+
+enum reload_phase { RELOAD_IDLE, RELOAD_LOADING, RELOAD_INSTALLING, RELOAD_CLOSED };
+
+/* Private to server/. */
+struct reload {
+    enum reload_phase phase;
+    bool again;              /* somebody has asked since it began */
+    struct list served;      /* requests that this one answers */
+    struct list waiting;     /* for the next one */
+    pthread_t thread;        /* while LOADING */
+    struct mailbox *mailbox; /* owned: loaded, then installed */
+    struct mail loaded_mail;
+    struct mail installed_mail;
+    int error;                 /* of snapshot_load */
+    struct snapshot *loaded;   /* owned until it is in force */
+    struct snapshot *replaced; /* shared ref: in force until INSTALLING */
+    struct conf_messages messages;
+    struct socket_plan plan;
+    atomic_size_t missing; /* workers that do not go by it yet */
+    size_t changes;
+    bool needs_restart;
+};
+
+/* 0 or negative errno. */
+int reload_init(struct server *s);
+/* Once nothing runs any more but the thread that may load: waits for it, and answers who waits. */
+void reload_deinit(struct server *s);
+/* On the main thread: begins, or has it begin once the present one is over. request may be NULL;
+ * why says who asks ("HUP"), for the log. */
+void reload_ask(struct server *s, const char *why, struct reload_request *request);
+/* For struct workshop: a worker goes by its change now. */
+void reload_worker_changed(void *arg);

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The inside of the daemon, shared by server.c (start, signals, drain, end)
+ * and reload.c. All of it belongs to the main thread, but for what workers
+ * share (struct workshop).
+ */
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/attr.h"
+#include "conf/conf.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "server/reload.h"
+#include "server/sockets.h"
+#include "server/worker.h"
+
+struct snapshot;
+
+#define SERVER_MESSAGE_MAX 512
+
+enum server_phase { SERVER_SERVING, SERVER_DELAY, SERVER_DRAINING, SERVER_CUTTING };
+
+struct server {
+    enum server_phase phase;
+    const struct conf_load_options *source; /* borrowed: where the configuration comes from */
+    struct snapshot *snapshot;              /* shared ref: in force */
+    struct auth *auth;                      /* owned; NULL: there has been no users file yet */
+    struct log_writer *writer;              /* owned */
+    struct sockets sockets;
+    struct workshop shop;
+    struct loop *loop;       /* owned: signals and deadlines of the main thread */
+    struct mailbox *mailbox; /* owned: workers that ended */
+    struct mail ended_mail;
+    atomic_size_t running;
+    struct mailbox *tenures; /* owned: what workers have used up */
+    struct reload reload;
+    uint32_t via_number;  /* what tells this instance from others of its name */
+    uint64_t descriptors; /* RLIMIT_NOFILE */
+    int signal_fd;
+    struct loop_watch *signals; /* owned */
+    struct deadline delay;      /* server.drain_delay */
+    struct deadline grace;      /* server.grace */
+};
+
+/* server.c */
+
+/* What others know snapshot's instance by, as that plan listens. 0 or -ENOMEM. */
+MUST_USE int server_settle(const struct server *s, struct snapshot *snapshot,
+                           const struct socket_plan *plan);
+/* Users, settings, and threads that check passwords, as snapshot has them. 0 or -ENOMEM. */
+MUST_USE int server_set_auth(struct server *s, const struct snapshot *snapshot);
+/* A change for one worker, to go by snapshot and those doors; NULL: memory is out. */
+MUST_USE struct worker_change *server_new_change(struct server *s, struct snapshot *snapshot,
+                                                 const struct socket_door *doors,
+                                                 size_t door_count);
+/* A change that is given to nobody. */
+void server_drop_change(struct worker_change *change);
+/* Budgets, level and form of the log, and what else all workers share, as conf says. */
+void server_apply(struct server *s, const struct conf *conf);
+/* One line of the log: a listener has begun. */
+void server_announce_door(const struct socket_door *door);

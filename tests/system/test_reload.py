@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""A new configuration while the old one serves: all of it or nothing, and nobody notices."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import viaduct_harness
+from viaduct_harness import wait_until
+from wire import DEADLINE
+
+
+class Site:
+    """A configuration file and a daemon that goes by it."""
+
+    def __init__(self, lab, text, *options, **how):
+        self.proxy = lab.fresh(*options, config=text, **how)
+        self.path = self.proxy.config
+
+    def write(self, text):
+        """In one piece, as an editor would."""
+        new = self.path.with_suffix(".new")
+        new.write_text(text)
+        os.replace(new, self.path)
+
+    def reload(self, text=None):
+        """HUP, and the line that ends it."""
+        if text is not None:
+            self.write(text)
+        before = len(self.ends())
+        self.proxy.signal(signal.SIGHUP)
+        wait_until(lambda: len(self.ends()) > before, "the reload to end")
+        return self.ends()[-1]
+
+    def ends(self):
+        return self.proxy.find_lines(
+            lambda line: "generation" in line and line.get("msg") is not None, event="reload"
+        )
+
+    def changes(self):
+        return {line["key"]: line for line in self.proxy.find_lines(lambda l: "key" in l, event="reload")}
+
+
+LISTEN = "[listen a]\naddress = 127.0.0.1:0\n"
+
+
+def serves(lab, proxy, origin=None):
+    origin = origin or lab.origin()
+    return lab.client(proxy).get(origin.url()).status
+
+
+def test_nothing_has_changed(lab):
+    site = Site(lab, LISTEN)
+    end = site.reload()
+    assert end["level"] == "notice"
+    assert (end["generation"], end["changes"]) == ("2", "0")
+    assert serves(lab, site.proxy) == 200
+
+
+def test_a_rule_that_is_new_holds_for_the_next_request(lab):
+    """Of the same connection, too."""
+    site = Site(lab, LISTEN)
+    origin = lab.origin()
+    client = lab.client(site.proxy)
+    assert client.get(origin.url("/1")).status == 200
+    site.reload(LISTEN + "[access]\nnobody = deny to any\n")
+    answer = client.get(origin.url("/2"))
+    assert (answer.status, answer.reason) == (403, "Denied by rule nobody")
+    change = site.changes()["access.nobody"]
+    assert (change["before"], change["after"]) == ("", "deny to any")
+    site.reload(LISTEN)
+    assert client.get(origin.url("/3")).status == 200
+
+
+def test_an_error_leaves_the_old_one_in_force(lab):
+    site = Site(lab, LISTEN)
+    end = site.reload(LISTEN + "[server]\ngrace = soon\nnmae = x\n[access]\nx = alow to any\n")
+    assert end["level"] == "error"
+    assert (end["errors"], end["generation"]) == ("3", "1")
+    said = [line["msg"] for line in site.proxy.find_lines(event="configuration", level="error")]
+    for number in (4, 5, 7):
+        assert any(f"{site.path}:{number}: " in message for message in said), said
+    assert serves(lab, site.proxy) == 200
+    assert site.reload(LISTEN)["level"] == "notice"
+
+
+def test_what_began_goes_on_as_it_began(lab):
+    """A response that is on its way when its target is forbidden, and its log line."""
+    site = Site(lab, LISTEN)
+    gate = threading.Event()
+
+    def slow(connection):
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+        gate.wait(DEADLINE)
+        connection.send(b"cd")
+
+    origin = lab.origin(slow)
+    client = lab.client(site.proxy)
+    client.request("GET", origin.url("/slow"))
+    origin.wait_requests(1)
+    site.reload(LISTEN + "[access]\nnobody = deny to any\n")
+    gate.set()
+    assert client.read_response().body == b"abcd"
+    line = site.proxy.wait_request(origin.url("/slow"))
+    assert (line["rule"], line["end"]) == ("local", "complete")
+
+
+def port_of(proxy, listener):
+    lines = proxy.find_lines(event="listener", listener=listener)
+    return int(lines[-1]["address"].rsplit(":", 1)[1])
+
+
+def test_listeners_come_and_go(lab, tmp_path):
+    site = Site(lab, LISTEN)
+    first = port_of(site.proxy, "a")
+    path = tmp_path / "b.sock"
+    kept = lab.client(site.proxy)
+    origin = lab.origin()
+    assert kept.get(origin.url()).status == 200
+    site.reload(LISTEN + f"[listen b]\naddress = 127.0.0.2:0, unix:{path}\n")
+    second = next(
+        int(line["address"].rsplit(":", 1)[1])
+        for line in site.proxy.find_lines(event="listener", listener="b")
+        if line["address"].startswith("127.0.0.2")
+    )
+    assert path.is_socket()
+    new = lab.client(("127.0.0.2", second))
+    assert new.get(origin.url()).status == 200
+    assert lab.client(str(path)).get(origin.url()).status == 200
+    site.reload(LISTEN.replace("a]", "renamed]"))
+    assert not path.exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", second), DEADLINE)
+    # Who came through it goes on; who stays listening was never closed.
+    assert new.get(origin.url()).status == 200
+    assert kept.get(origin.url("/kept")).status == 200
+    assert site.proxy.wait_request(origin.url("/kept"))["listener"] == "a"
+    again = lab.client(("127.0.0.1", first))
+    assert again.get(origin.url("/renamed")).status == 200
+    assert site.proxy.wait_request(origin.url("/renamed"))["listener"] == "renamed"
+
+
+def test_a_port_that_is_taken_refuses_the_whole(lab):
+    site = Site(lab, LISTEN)
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    end = site.reload(
+        LISTEN + f"[listen b]\naddress = 127.0.0.2:0\n[listen c]\naddress = 127.0.0.1:{port}\n"
+    )
+    assert (end["level"], end["generation"]) == ("error", "1")
+    message = site.proxy.find_lines(event="configuration", level="error")[-1]["msg"]
+    assert message.startswith(f"{site.path}:6: cannot listen on 127.0.0.1:{port}: ")
+    assert not site.proxy.find_lines(event="listener", listener="b")
+    taken.close()
+
+
+def test_one_address_becomes_all_of_its_port(lab):
+    """The new socket overlaps the one that goes."""
+    site = Site(lab, LISTEN)
+    port = port_of(site.proxy, "a")
+    site.reload(f"[listen a]\naddress = 127.0.0.1:{port}\n")
+    end = site.reload(f"[listen a]\naddress = *:{port}\n")
+    assert end["level"] == "notice"
+    site.proxy.note_idle()  # it has more sockets now
+    peer = lab.client(("127.0.0.3", port))
+    assert peer.get(lab.origin().url()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("server.workers", "3"), ("log.buffer", "8M"), ("log.destination", "/tmp/x")]
+)
+def test_keys_that_need_a_restart_say_so(lab, key, value):
+    site = Site(lab, LISTEN)
+    section, name = key.split(".")
+    site.reload(f"[{section}]\n{name} = {value}\n" + LISTEN)
+    change = site.changes()[key]
+    assert change["level"] == "warning" and "restart" in change["msg"]
+    assert serves(lab, site.proxy) == 200
+
+
+def test_asked_twice_at_once(lab):
+    """What is asked for while one runs is done once more, after it."""
+    site = Site(lab, LISTEN)
+    for _ in range(5):
+        site.proxy.signal(signal.SIGHUP)
+    wait_until(lambda: site.ends(), "a reload")
+    end = site.reload(LISTEN + "[server]\nname = other\n")
+    wait_until(lambda: "server.name" in site.changes(), "the last one")
+    assert end["level"] == "notice"
+
+
+# --- Every key that works on reload, by what it does ------------------------------------------------
+
+
+def test_limits_and_names(lab):
+    site = Site(lab, LISTEN)
+    client = lab.client(site.proxy)
+    origin = lab.origin()
+    assert client.get(origin.url("/" + "x" * 300)).status == 200
+    site.reload(LISTEN + "[limits]\ntarget_bytes = 256\n[server]\nname = other\n")
+    other = lab.client(site.proxy)
+    answer = other.get(origin.url("/" + "x" * 300))
+    assert answer.status == 414
+    assert "other" in answer.fields["proxy-status"]
+
+
+def test_log_format_and_level(lab):
+    site = Site(lab, LISTEN)
+    site.reload(LISTEN + "[log]\naccess = off\n")
+    origin = lab.origin()
+    assert serves(lab, site.proxy, origin) == 200
+    site.reload(LISTEN)
+    assert lab.client(site.proxy).get(origin.url("/seen")).status == 200
+    site.proxy.wait_request(origin.url("/seen"))
+    assert len(site.proxy.find_lines(event="request")) == 1
+
+
+def test_crowd_limit(lab):
+    site = Site(lab, LISTEN)
+    origin = lab.origin()
+    before = [lab.client(site.proxy) for _ in range(3)]
+    for client in before:
+        assert client.get(origin.url()).status == 200
+    site.reload(LISTEN + "[server]\nmax_connections_per_client = 1\n")
+    first, second = lab.client(site.proxy), lab.client(site.proxy)
+    assert first.get(origin.url()).status == 200
+    assert second.get(origin.url()).status == 429
+    for client in before:
+        assert client.get(origin.url()).status == 200
+
+
+def test_dns_servers_change_under_a_question(lab, tmp_path):
+    """Who waits for the old server's answer gets it; who asks next asks the new one."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+    other = tmp_path / "hosts2"
+    other.write_text("127.0.0.1 name.test\n")
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(("127.0.0.1", 0))
+    dns = f"[dns]\nservers = 127.0.0.1:{silent.getsockname()[1]}\nhosts = "
+    site = Site(lab, LISTEN + dns + f"{hosts}\n[timeouts]\ndns = 1s\n")
+    origin = lab.origin()
+    waiting = lab.client(site.proxy)
+    waiting.request("GET", f"http://name.test:{origin.port}/1")
+    silent.settimeout(DEADLINE)
+    silent.recv(512)
+    site.reload(LISTEN + dns + f"{other}\n")
+    assert lab.client(site.proxy).get(f"http://name.test:{origin.port}/2").status == 200
+    assert waiting.read_response().status == 504
+    silent.close()
+
+
+def check(path):
+    words = [str(viaduct_harness.binary()), "check", "-c", str(path)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_what_a_start_reads_is_read_as_server_user(lab, tmp_path):
+    tmp_path.chmod(0o755)
+    path = tmp_path / "viaduct.ini"
+    path.write_text(LISTEN + "[server]\nuser = nobody\n")
+    path.chmod(0o600)
+    result = check(path)
+    assert result.returncode == 78
+    assert "Permission denied" in result.stdout + result.stderr
+    path.chmod(0o644)
+    assert check(path).returncode == 0
