@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -206,7 +208,7 @@ def test_limits_and_names(lab):
     other = lab.client(site.proxy)
     answer = other.get(origin.url("/" + "x" * 300))
     assert answer.status == 414
-    assert "other" in answer.fields["proxy-status"]
+    assert any(value.startswith("other;") for value in answer.values("proxy-status"))
 
 
 def test_log_format_and_level(lab):
@@ -261,9 +263,10 @@ def check(path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_what_a_start_reads_is_read_as_server_user(lab, tmp_path):
-    tmp_path.chmod(0o755)
-    path = tmp_path / "viaduct.ini"
+def test_what_a_start_reads_is_read_as_server_user():
+    directory = tempfile.TemporaryDirectory()  # pytest's own are closed to others
+    os.chmod(directory.name, 0o755)
+    path = Path(directory.name, "viaduct.ini")
     path.write_text(LISTEN + "[server]\nuser = nobody\n")
     path.chmod(0o600)
     result = check(path)
