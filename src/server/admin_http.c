@@ -175,6 +175,17 @@ void admin_set_field(struct admin_request *request, const char *name, const char
     }
 }
 
+/* From here on the client may be silent, but must take what it asked for. */
+static void begin_to_send(struct admin_client *client)
+{
+    const struct timeval idle = {.tv_sec = ADMIN_WAIT_MS / 1000};
+
+    client->is_answered = true;
+    client->admin->answered_count++;
+    (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
+    deadline_arm(&client->cut, client->admin->loop, SEND_MS);
+}
+
 static void send_answer(struct admin_request *request, unsigned status)
 {
     struct admin *admin = request->admin;
@@ -187,11 +198,6 @@ static void send_answer(struct admin_request *request, unsigned status)
     admin_set_field(request, "Cache-Control", "no-store");
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
-    if (client) {
-        deadline_arm(&client->cut, admin->loop, SEND_MS);
-        client->is_answered = true;
-        admin->answered_count++;
-    }
     if (body &&
         evbuffer_add_reference(body, request->body, request->body_len, free_body, NULL) == 0) {
         request->body = NULL;
@@ -200,6 +206,9 @@ static void send_answer(struct admin_request *request, unsigned status)
     evhttp_send_reply(http, (int)status, NULL, body);
     if (body) {
         evbuffer_free(body);
+    }
+    if (client) {
+        begin_to_send(client);
     }
 }
 
