@@ -485,6 +485,11 @@ void admin_http_deinit(struct admin *admin)
         request->http = NULL;
         request->cancel(request);
     }
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+        if (admin->clients[i].stream) {
+            (void)bufferevent_disable(admin->clients[i].stream, EV_READ | EV_WRITE);
+        }
+    }
     evhttp_free(admin->http);
     sweep(admin);
 }
