@@ -12,6 +12,11 @@ const struct admin_route admin_routes[] = {
      "200 while new clients are welcome, 503 from the first moment of a drain"},
     {"/status", EVHTTP_REQ_GET, false, admin_route_status,
      "version, configuration, and what is in use of each limit"},
+    {"/connections", EVHTTP_REQ_GET, false, admin_route_connections,
+     "clients, requests and tunnels; ?would-deny: those that would be refused now"},
+    {"/connections", EVHTTP_REQ_DELETE, true, admin_route_close,
+     "?would-deny: ends those that would be refused now"},
+    {"/connections/", EVHTTP_REQ_DELETE, true, admin_route_kill, "ends the one of this ID"},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 

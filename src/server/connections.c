@@ -40,8 +40,9 @@ struct connections_listing {
     bool has_begun; /* with the worker whose turn it is */
     bool is_done;   /* with that worker */
     size_t count;
+    struct text text; /* over memory: what rows view */
     struct connections_row rows[CONNECTIONS_PORTION];
-    char text[PORTION_TEXT_BYTES];
+    char memory[PORTION_TEXT_BYTES];
 };
 
 struct connections_search {
@@ -136,9 +137,16 @@ static struct str keep(struct text *text, struct str s, size_t max)
     return kept;
 }
 
-static void add_row(struct connections_listing *l, struct text *text,
-                    const struct census_item *item, struct str would_deny, uint64_t now_ms)
+static bool has_room(const struct connections_listing *l)
 {
+    return l->count < CONNECTIONS_PORTION && l->text.cap - l->text.len >= ROW_TEXT_BYTES;
+}
+
+static void add_row(struct connections_listing *l, const struct census_item *item,
+                    struct str would_deny, uint64_t now_ms)
+{
+    struct text *text = &l->text;
+
     l->rows[l->count++] = (struct connections_row){
         .kind = item->kind,
         .id = keep(text, item->id, PROXY_ID_MAX),
@@ -157,31 +165,29 @@ static void add_row(struct connections_listing *l, struct text *text,
     };
 }
 
-static void take(struct connections_listing *l, struct text *text, struct proxy *proxy,
-                 const struct census_item *item)
+static void take(struct connections_listing *l, struct proxy *proxy, const struct census_item *item)
 {
     struct str would_deny = STR("");
 
     if (l->query.would_deny && !census_would_deny(proxy, item, &would_deny)) {
         return;
     }
-    add_row(l, text, item, would_deny, loop_now_ms(proxy->io->loop));
+    add_row(l, item, would_deny, loop_now_ms(proxy->io->loop));
     if (l->query.kill) {
         census_kill(proxy, item);
     }
 }
 
-/* True when the worker has no more. */
+/* As far as one turn goes. True when the worker has no more. */
 static bool fill(struct connections_listing *l, struct proxy *proxy)
 {
-    struct text text = TEXT_OVER(l->text);
     struct census_item item;
 
-    for (size_t i = 0; i < CONNECTIONS_PORTION && text.cap - text.len >= ROW_TEXT_BYTES; i++) {
+    for (size_t i = 0; i < CONNECTIONS_PORTION && has_room(l); i++) {
         if (!census_next(proxy, &item)) {
             return true;
         }
-        take(l, &text, proxy, &item);
+        take(l, proxy, &item);
     }
     return false;
 }
@@ -201,12 +207,17 @@ static void run_listing(struct worker_errand *errand, struct proxy *proxy)
 
 /* ------------------------------------------------------------------ listings */
 
+static void fill_on(struct connections_listing *l)
+{
+    l->is_done = true; /* unless the worker says otherwise */
+    ask(&l->question);
+}
+
 void connections_more(struct connections_listing *listing)
 {
-    /* Unless the worker says otherwise: */
-    listing->is_done = true;
     listing->count = 0;
-    ask(&listing->question);
+    listing->text = TEXT_OVER(listing->memory);
+    fill_on(listing);
 }
 
 static void end_listing(struct connections_listing *l)
@@ -224,12 +235,12 @@ static void on_portion(struct question *q)
         q->worker++;
         l->has_begun = false;
     }
-    if (l->count > 0) {
+    if (q->worker < q->owner->shop->worker_count && has_room(l)) {
+        fill_on(l);
+    } else if (l->count > 0) {
         l->events->rows(l->arg, l->rows, l->count);
-    } else if (q->worker >= q->owner->shop->worker_count) {
-        end_listing(l);
     } else {
-        connections_more(l);
+        end_listing(l);
     }
 }
 
