@@ -100,22 +100,22 @@ static void put_age(struct text *out, const struct connections_row *row)
     }
 }
 
-/* 999, 1.0K, 23.4M: units of 1024, as in the configuration. */
+/* 1023, 1.0K, 23.4M: units of 1024, as in the configuration. */
 static void put_bytes(struct text *out, const struct connections_row *row, uint64_t bytes)
 {
     static const char units[] = "KMGTPE";
-    uint64_t tenths = bytes * 10 / 1024;
+    uint64_t tenths = bytes / 1024 * 10 + bytes % 1024 * 10 / 1024;
     size_t unit = 0;
 
     if (row->kind == CENSUS_IDLE) {
         text_char(out, '-');
         return;
     }
-    if (bytes < 1000) {
+    if (bytes < 1024) {
         text_u64(out, bytes);
         return;
     }
-    for (; tenths >= 10000 && unit < sizeof(units) - 2; unit++) {
+    for (; tenths >= 10240 && unit < sizeof(units) - 2; unit++) {
         tenths /= 1024;
     }
     text_printf(out, "%llu.%llu%c", (unsigned long long)(tenths / 10),

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 import wire
+from faults import faults  # pylint: disable=unused-import
 from viaduct_harness import binary, wait_until
 from wire import DEADLINE
 
@@ -532,3 +533,23 @@ def test_over_tcp(lab, write):
     assert (origin.authority in table) == (write == "on")
     assert ask("DELETE", "/connections?would-deny").status == (200 if write == "on" else 403)
     assert ask("DELETE", f"/connections/{row['id']}").status == (200 if write == "on" else 403)
+
+
+# What fails
+
+
+@pytest.mark.parametrize(
+    "method, path, good", [("GET", "/connections", 200), ("DELETE", "/connections/0-fff", 404)]
+)
+def test_every_allocation_fails_once(lab, tmp_path, faults, method, path, good):
+    site = Site(lab, tmp_path, LISTEN, "timeouts.header=5m", env=faults.environment)
+    hold(site, 300)
+    wait_until(lambda: len(site.list()) == 300, "all of them")
+    seen = []
+    while not seen or faults.failed:
+        faults.watch(len(seen) + 1)
+        seen.append(site.ask(method, path).status)
+        faults.stop()
+        assert len(site.list()) == 300
+    assert len(seen) > 2
+    assert seen == [503] * (len(seen) - 1) + [good]
