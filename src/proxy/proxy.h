@@ -17,6 +17,7 @@
 #include "policy/local_time.h"
 #include "proxy/access_log.h"
 #include "proxy/roll.h"
+#include "proxy/tally.h"
 #include "upstream/origin_net.h"
 #include "upstream/upstream_pool.h"
 
@@ -50,6 +51,7 @@ struct proxy {
     struct deadline hungry;
     struct list tunnels;
     struct roll roll; /* of all of them */
+    struct tally tally;
     /* A client connection, or the tunnel it became, is gone. refused: it was over the limit of its
      * address. */
     void (*client_gone)(void *arg, const struct addr *client, bool refused);

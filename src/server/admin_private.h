@@ -33,6 +33,8 @@ struct workshop;
 #define ADMIN_HEAD_MAX 8192
 #define ADMIN_BODY_MAX 4096
 #define ADMIN_WAIT_MS 10000
+#define ADMIN_EXIT_FIELD "Viaduct-Exit" /* of an answer: the exit status of the command that asks  \
+                                         */
 
 /* ---- What the main thread shows ---- */
 
@@ -184,3 +186,6 @@ void admin_route_status(struct admin_request *request);
 void admin_route_connections(struct admin_request *request);
 void admin_route_close(struct admin_request *request);
 void admin_route_kill(struct admin_request *request);
+void admin_route_rules(struct admin_request *request);
+void admin_route_reload(struct admin_request *request);
+void admin_route_explain(struct admin_request *request);

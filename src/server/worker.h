@@ -24,6 +24,7 @@ struct crowd;
 struct log_writer;
 struct proxy;
 struct snapshot;
+struct tally;
 struct tenure;
 struct worker;
 
@@ -85,6 +86,8 @@ struct worker_errand {
 
 /* From any thread. False: the worker has ended, or never ran; nothing was taken. */
 MUST_USE bool worker_send(struct worker *worker, struct worker_errand *errand);
+/* What it counts; from any thread, until worker_free. */
+const struct tally *worker_tally(const struct worker *worker);
 /* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL
  * is accepted. */
 void worker_join(struct worker *worker);
