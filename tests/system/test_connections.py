@@ -199,6 +199,27 @@ def test_a_user(lab, tmp_path):
     assert only(site.list("?would-deny"))["would_deny"] == "staff"
 
 
+def test_a_long_target_is_cut(lab, site):
+    origin = slow_origin(lab)
+    begin_request(lab, site, origin, "/" + "x" * 2000)
+    target = only(site.list())["target"]
+    assert target == origin.url("/" + "x" * 2000)[:1021] + "..."
+
+
+def test_questions_that_are_none(lab, site):
+    lab.client(site.proxy)
+    wait_until(site.list, "the connection")
+    for path in ("/connections?would", "/connections?", "/connections?would-deny=1"):
+        assert site.ask("GET", path).status == 400, path
+    for path in ("/connections", "/connections?", "/connections?x"):
+        assert site.ask("DELETE", path).status == 400, path
+    assert site.ask("DELETE", "/connections/").status == 404
+    assert site.ask("GET", "/connections/0-i1").status == 405
+    head = site.ask("HEAD", "/connections")
+    assert (head.status, head.body) == (200, b"")
+    assert len(site.list()) == 1
+
+
 def test_the_table(lab, site):
     origin = quiet_origin(lab)
     lab.tunnel(site.proxy, origin)
@@ -276,6 +297,17 @@ def test_3000_are_listed_while_others_come_and_go(lab, tmp_path, accept, figure)
     figure(f"20 listings of {count} connections, {turnover} others came and went meanwhile")
 
 
+def test_long_targets_fill_portions(lab, tmp_path):
+    """Fewer of them go into one than of others."""
+    site = Site(lab, tmp_path, LISTEN, "server.workers=2", release=True)
+    origin = quiet_origin(lab)
+    targets = {origin.url(f"/{n:03d}" + "x" * 1500)[:1021] + "..." for n in range(300)}
+    for n in range(300):
+        lab.client(site.proxy).request("GET", origin.url(f"/{n:03d}" + "x" * 1500))
+    wait_until(lambda: origin.peers and len(site.list()) == 300, "all of them")
+    wait_until(lambda: {row["target"] for row in site.list()} == targets, "all targets")
+
+
 def test_one_listing_at_a_time(lab, tmp_path):
     """One that nobody reads takes no more memory than a portion; it keeps others waiting, but kills
     none, and ends with its reader."""
@@ -329,6 +361,7 @@ def test_kill_a_request(lab, site):
     id = only(site.list())["id"]
     answer = site.kill(id)
     assert (answer.status, json.loads(answer.body)) == (200, {"id": id, "end": "killed"})
+    assert answer.get("Content-Type") == "application/json"
     expect_reset(client)
     line = site.proxy.wait_request(origin.url("/slow"))
     assert (line["end"], line["id"], line["status"]) == ("killed", id, "200")
@@ -471,6 +504,23 @@ def test_would_deny_of_an_upgrade(lab, site):
     assert (row["kind"], row["target"]) == ("tunnel", origin.url("/chat"))
     site.reload(LISTEN + f"[access]\nno = deny to any port {origin.port}\nyes = allow to any\n")
     assert only(site.list("?would-deny"))["would_deny"] == "no"
+
+
+def test_would_deny_before_there_is_an_address(lab, tmp_path):
+    """As far as the first walk can tell."""
+    with wire.socket.socket(wire.socket.AF_INET, wire.socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        server = f"dns.servers=127.0.0.1:{silent.getsockname()[1]}"
+        site = Site(lab, tmp_path, LISTEN, server, "timeouts.dns=1m")
+        lab.client(site.proxy).request("GET", "http://name.example/")
+        wait_until(lambda: [r for r in site.list() if r["kind"] == "request"], "the request")
+        site.reload(LISTEN + "[access]\nhere = allow to 127.0.0.1\n")
+        assert site.list("?would-deny") == []
+        site.reload(LISTEN + "[access]\nno = deny host .example\nyes = allow to any\n")
+        assert only(site.list("?would-deny"))["would_deny"] == "no"
+        assert len(site.list("?would-deny", method="DELETE")) == 1
+        line = site.proxy.wait_request("http://name.example/")
+        assert (line["end"], line["upstream"]) == ("killed", "-")
 
 
 def test_close_what_would_be_denied(lab, site):
