@@ -603,3 +603,56 @@ def test_every_allocation_fails_once(lab, tmp_path, faults, method, path, good):
         assert len(site.list()) == 300
     assert len(seen) > 2
     assert seen == [503] * (len(seen) - 1) + [good]
+
+
+# The commands
+
+
+def test_commands(lab, site):
+    origin = quiet_origin(lab)
+    client = lab.tunnel(site.proxy, origin)
+    listing = site.command("connections", "--json")
+    assert (listing.returncode, listing.stderr) == (0, "")
+    row = only(json.loads(listing.stdout)["connections"])
+    table = site.command("connections")
+    assert table.returncode == 0
+    assert table.stdout.splitlines()[1].split()[0] == row["id"]
+    assert site.command("connections", "--would-deny").stdout == "0 connections\n"
+    site.reload(LISTEN + "[access]\nno = deny to any\n")
+    assert " no " in site.command("connections", "--would-deny").stdout
+    unknown = site.command("kill", "0-fff")
+    assert unknown.returncode == 1
+    assert "0-fff" in unknown.stderr
+    killed = site.command("connections", "--would-deny", "--close")
+    assert killed.returncode == 0
+    assert row["id"] in killed.stdout
+    expect_reset(client)
+    assert site.proxy.wait_request(origin.authority)["end"] == "killed"
+    id = (lab.client(site.proxy), wait_until(site.list, "a connection"))[1][0]["id"]
+    assert site.command("kill", id).returncode == 0
+    assert site.list() == []
+
+
+@pytest.mark.parametrize(
+    "answer, code, said",
+    [
+        (wire.chunked(b"one\n", b"t", b"wo\n"), 0, "one\ntwo\n"),
+        (wire.chunked(b"one\n")[:-5], 1, ""),
+        (wire.chunked(b"one\n")[:-8], 1, ""),
+        (b"4\r\none\n\r\n5\r\ntw", 1, ""),
+        (b"ffffffffffffffff\r\none\n", 1, ""),
+        (b"x\r\none\n", 1, ""),
+        (b"", 1, ""),
+    ],
+)
+def test_half_a_listing_is_none(lab, answer, code, said):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    daemon = lab.origin(lambda peer: (peer.read_request(), peer.send(head + answer)))
+    result = subprocess.run(
+        [binary(), "connections", "-s", daemon.authority],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (result.returncode, result.stdout) == (code, said)
+    assert ("no whole answer" in result.stderr) == (code != 0)
