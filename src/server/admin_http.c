@@ -143,6 +143,7 @@ static struct admin_client *client_of(struct admin *admin, struct evhttp_request
 static void request_free(struct admin_request *request)
 {
     list_remove(&request->node);
+    admin_stream_forget(request);
     if (request->out) {
         (void)fclose(request->out);
     }
@@ -175,40 +176,51 @@ void admin_set_field(struct admin_request *request, const char *name, const char
     }
 }
 
-/* From here on the client may be silent, but must take what it asked for. */
-static void begin_to_send(struct admin_client *client)
+void admin_give_time(struct admin_request *request)
 {
     const struct timeval idle = {.tv_sec = ADMIN_WAIT_MS / 1000};
+    struct admin *admin = request->admin;
+    struct admin_client *client = client_of(admin, request->http);
 
-    client->is_answered = true;
-    client->admin->answered_count++;
-    (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
-    deadline_arm(&client->cut, client->admin->loop, SEND_MS);
+    if (client) {
+        /* From here on it may be silent, but must take what it asked for. */
+        (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
+        deadline_arm(&client->cut, admin->loop, SEND_MS);
+        admin->answered_count += !client->is_answered;
+        client->is_answered = true;
+    }
 }
 
-static void send_answer(struct admin_request *request, unsigned status)
+void admin_begin_answer(struct admin_request *request)
 {
-    struct admin *admin = request->admin;
-    struct evhttp_request *http = request->http;
-    struct admin_client *client = client_of(admin, http);
-    struct evbuffer *body = evbuffer_new();
-
     admin_set_field(request, "Content-Type",
                     request->wants_text ? "text/plain; charset=utf-8" : "application/json");
     admin_set_field(request, "Cache-Control", "no-store");
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
+    evhttp_request_set_on_complete_cb(request->http, on_sent, request->admin);
+    admin_give_time(request);
+}
+
+struct evbuffer *admin_take_body(struct admin_request *request)
+{
+    struct evbuffer *body = evbuffer_new();
+
     if (body &&
         evbuffer_add_reference(body, request->body, request->body_len, free_body, NULL) == 0) {
         request->body = NULL;
     }
-    evhttp_request_set_on_complete_cb(http, on_sent, admin);
-    evhttp_send_reply(http, (int)status, NULL, body);
+    return body;
+}
+
+static void send_answer(struct admin_request *request, unsigned status)
+{
+    struct evbuffer *body = admin_take_body(request);
+
+    admin_begin_answer(request);
+    evhttp_send_reply(request->http, (int)status, NULL, body);
     if (body) {
         evbuffer_free(body);
-    }
-    if (client) {
-        begin_to_send(client);
     }
 }
 
