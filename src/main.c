@@ -58,7 +58,8 @@ static const char usage[] =
     "\n"
     "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration;\n"
     "of explain: 0 allowed, 1 denied, 3 not decided.\n"
-    "Signals: TERM and INT end it gracefully, a second one at once; USR1 reopens the log file.\n";
+    "Signals: HUP reads the configuration again; TERM and INT end it gracefully, a second one at\n"
+    "once; USR1 reopens the log file.\n";
 
 /* A descriptor 0, 1 or 2 that is closed would be the next socket's, and the log would go there. */
 static void open_standard_descriptors(void)

@@ -242,17 +242,6 @@ def test_usr1_with_stdout_changes_nothing(lab):
     serves(lab, proxy)
 
 
-def test_hup_is_one_notice_and_serves_on(lab):
-    proxy = lab.fresh()
-    before = len(proxy.lines)
-    proxy.signal(signal.SIGHUP)
-    wait_until(lambda: len(proxy.lines) > before, "a notice")
-    serves(lab, proxy, count=1)
-    proxy.wait_for_log(event="request")
-    added = [line for line in proxy.lines[before:] if line.get("event") != "request"]
-    assert len(added) == 1 and added[0]["level"] == "notice"
-
-
 def test_every_line_is_whole_under_load(lab):
     proxy = lab.fresh("server.workers=2")
     origin = lab.origin()
