@@ -136,6 +136,26 @@ def test_the_syntax_sample_is_accepted(tmp_path):
         assert (result.returncode, result.stdout) == (0, f"{file}: ok\n"), text
 
 
+def effective(path):
+    """The lines of the effective configuration, without where they come from."""
+    made = viaduct("config", "-c", str(path))
+    assert (made.returncode, made.stderr) == (0, ""), made.stderr
+    return [line.partition(" ; ")[0] for line in made.stdout.splitlines()[1:]]
+
+
+def test_the_example_with_nothing_commented_out_is_the_built_in_configuration(tmp_path):
+    """That its keys are those of the table, in its order, is a unit test's matter."""
+    example = (ROOT / "conf" / "viaduct.ini").read_text()
+    empty, whole = tmp_path / "empty.ini", tmp_path / "whole.ini"
+    empty.write_text("")
+    whole.write_text(re.sub(r"^;", "", example, flags=re.M))
+    assert viaduct("check", "-c", str(whole)).stdout == f"{whole}: ok\n"
+    assert effective(whole) == effective(empty)
+    assert effective(ROOT / "conf" / "viaduct.ini") == effective(empty)
+    for line in example.splitlines():
+        assert len(line) <= 100 and (line == "" or line[0] in ";#["), line
+
+
 # --- viaduct(8) ---------------------------------------------------------------
 
 
