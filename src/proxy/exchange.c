@@ -127,6 +127,7 @@ void exchange_finish(struct exchange *x, const char *end)
         x->down->count(x->downstream, &record.bytes_in, &record.bytes_out);
         access_log_put(&x->proxy->access, &record);
     }
+    exchange_count(x);
     exchange_forget(x);
 }
 

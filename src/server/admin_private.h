@@ -32,6 +32,8 @@ struct workshop;
 #define ADMIN_HEAD_MAX 8192
 #define ADMIN_BODY_MAX 4096
 #define ADMIN_WAIT_MS 10000
+#define ADMIN_EXIT_FIELD "Viaduct-Exit" /* of an answer: the exit status of the command that asks  \
+                                         */
 
 /* ---- What the main thread shows ---- */
 
@@ -158,3 +160,6 @@ void admin_http_stop(struct admin *admin);
 void admin_route_index(struct admin_request *request);
 void admin_route_healthz(struct admin_request *request);
 void admin_route_status(struct admin_request *request);
+void admin_route_rules(struct admin_request *request);
+void admin_route_reload(struct admin_request *request);
+void admin_route_explain(struct admin_request *request);

@@ -16,6 +16,7 @@
 #include "io/stream_tcp.h"
 #include "log/log.h"
 #include "policy/auth.h"
+#include "policy/hits.h"
 #include "policy/machine.h"
 #include "proxy/client_h1.h"
 #include "proxy/proxy.h"
@@ -485,6 +486,7 @@ static int put_in_force(struct worker *w, const struct worker_change *change)
     w->proxy.conf = conf;
     change_proxy(w, conf);
     if (before) {
+        hits_carry(change->tenure->snapshot->hits, before->snapshot->hits, w->index);
         tenure_give(before);
     }
     r = change_doors(w, change, conf->server.tcp_keepalive_ms);
@@ -578,6 +580,11 @@ int worker_start(struct worker *worker)
 
     worker->started = r == 0;
     return -r;
+}
+
+const struct tally *worker_tally(const struct worker *worker)
+{
+    return &worker->proxy.tally;
 }
 
 /* ------------------------------------------------------------------ building */

@@ -22,6 +22,7 @@ struct auth;
 struct crowd;
 struct log_writer;
 struct snapshot;
+struct tally;
 struct tenure;
 struct worker;
 
@@ -74,6 +75,8 @@ void worker_change(struct worker *worker, struct worker_change *change);
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */
 void worker_poke(struct worker *worker, unsigned requests);
+/* What it counts; from any thread, until worker_free. */
+const struct tally *worker_tally(const struct worker *worker);
 /* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL
  * is accepted. */
 void worker_join(struct worker *worker);
