@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "conf/args.h"
 #include "policy/snapshot.h"
+#include "server/admin_address.h"
 #include "server/admin_private.h"
 #include "server/explain.h"
 

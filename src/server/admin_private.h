@@ -32,8 +32,6 @@ struct workshop;
 #define ADMIN_HEAD_MAX 8192
 #define ADMIN_BODY_MAX 4096
 #define ADMIN_WAIT_MS 10000
-#define ADMIN_EXIT_FIELD "Viaduct-Exit" /* of an answer: the exit status of the command that asks  \
-                                         */
 
 /* ---- What the main thread shows ---- */
 
