@@ -96,7 +96,6 @@ def compared(of, some, others):
 def start(lab, *options, **how):
     proxy = lab.fresh(*OPTIONS, *options, release=True, **how)
     proxy.use_listening_port()
-    wait_until(lambda: "viaduct-0" in proxy.threads().values(), "the worker to run")
     proxy.note_idle()
     return proxy
 
