@@ -16,11 +16,13 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "io/io.h"
+#include "io/mailbox.h"
 #include "server/sockets.h"
 
 struct auth;
 struct crowd;
 struct log_writer;
+struct proxy;
 struct snapshot;
 struct tally;
 struct tenure;
@@ -75,6 +77,15 @@ void worker_change(struct worker *worker, struct worker_change *change);
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */
 void worker_poke(struct worker *worker, unsigned requests);
+
+/* Something to be done on a worker's thread, embedded in what it is about. run sends it on. */
+struct worker_errand {
+    struct mail mail;
+    void (*run)(struct worker_errand *errand, struct proxy *proxy);
+};
+
+/* From any thread. False: the worker has ended, or never ran; nothing was taken. */
+MUST_USE bool worker_send(struct worker *worker, struct worker_errand *errand);
 /* What it counts; from any thread, until worker_free. */
 const struct tally *worker_tally(const struct worker *worker);
 /* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL

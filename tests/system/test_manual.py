@@ -397,7 +397,7 @@ def test_the_page_has_every_end_with_its_status():
     for tag, _ in items(section(LOG, "Values of end")):
         match = re.fullmatch(r"Li ([\w:-]+)(?: Pq (\d+(?:, \d+)*))?", tag)
         described[match.group(1)] = match.group(2)
-    plain = {"client-closed", "upstream-closed", "truncated", "shutdown"}
+    plain = {"client-closed", "upstream-closed", "truncated", "shutdown", "killed"}
     assert described == rows | {end: None for end in plain}
     for end in plain:
         assert f'"{end}"' in sources("proxy/*.c"), end
