@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
+#include "server/pulse.h"
 #include "server/reload.h"
 #include "server/sockets.h"
 #include "server/worker.h"
@@ -38,6 +39,7 @@ struct server {
     atomic_size_t running;
     struct mailbox *tenures; /* owned: what workers have used up */
     struct reload reload;
+    struct pulse pulse;
     uint32_t via_number;  /* what tells this instance from others of its name */
     uint64_t descriptors; /* RLIMIT_NOFILE */
     int signal_fd;

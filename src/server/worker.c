@@ -64,6 +64,8 @@ struct worker {
     struct mail poke;        /* in flight while poked */
     atomic_bool poked;
     atomic_uint requests;
+    atomic_bool pinged; /* and has not answered */
+    atomic_bool ended;  /* its loop is over, as it was told */
 };
 
 /* ------------------------------------------------------------------ room for clients */
@@ -521,6 +523,29 @@ void worker_change(struct worker *worker, struct worker_change *change)
     worker_poke(worker, WORKER_CHANGE);
 }
 
+/* Once for each ping. */
+static void answer_ping(struct worker *w)
+{
+    if (atomic_exchange(&w->pinged, false)) {
+        w->shop->answered(w->shop->arg);
+    }
+}
+
+void worker_ping(struct worker *worker)
+{
+    atomic_store(&worker->pinged, true);
+    worker_poke(worker, WORKER_PING);
+    if (atomic_load(&worker->ended)) {
+        answer_ping(worker);
+    }
+}
+
+void worker_count(const struct worker *worker, uint64_t *served, uint64_t *tunnels)
+{
+    *served += atomic_load_explicit(&worker->proxy.served, memory_order_relaxed);
+    *tunnels += atomic_load_explicit(&worker->proxy.tunnel_count, memory_order_relaxed);
+}
+
 static void on_poke(void *arg, struct mail *mail)
 {
     struct worker *w = arg;
@@ -529,6 +554,9 @@ static void on_poke(void *arg, struct mail *mail)
     (void)mail;
     atomic_store(&w->poked, false);
     requests = atomic_exchange(&w->requests, 0);
+    if (requests & WORKER_PING) {
+        answer_ping(w);
+    }
     if (requests & WORKER_CHANGE) {
         take_change(w);
     }
@@ -567,6 +595,9 @@ static void *run(void *arg)
     (void)pthread_setname_np(pthread_self(), name);
     if (loop_run(w->io.loop) != 0) {
         log_event(LOG_ERROR, "worker", "polling failed: worker %zu stops", w->index);
+    } else {
+        atomic_store(&w->ended, true);
+        answer_ping(w);
     }
     w->shop->ended(w->shop->arg);
     return NULL;

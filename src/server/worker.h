@@ -42,6 +42,8 @@ struct workshop {
     void (*ended)(void *arg);
     /* It goes by the change that it was given last. */
     void (*changed)(void *arg);
+    /* It has answered a ping. */
+    void (*answered)(void *arg);
     void *arg;
 };
 
@@ -61,6 +63,7 @@ enum worker_request {
     WORKER_DRAIN = 4,   /* no new clients, end when the last one has gone */
     WORKER_CUT = 8,     /* end now */
     WORKER_CHANGE = 16, /* worker_change asks for it */
+    WORKER_PING = 32,   /* worker_ping asks for it */
 };
 
 /* Builds worker number index (from 0); its thread does not run yet. change: as worker_change, also
@@ -74,6 +77,11 @@ void worker_change(struct worker *worker, struct worker_change *change);
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */
 void worker_poke(struct worker *worker, unsigned requests);
+/* From the main thread: shop->answered tells when the worker's loop gets to it. One that has
+ * drained and ended answers too; one that failed never does. Not again before it has answered. */
+void worker_ping(struct worker *worker);
+/* From any thread: what it has done and has to do, added to the two. */
+void worker_count(const struct worker *worker, uint64_t *served, uint64_t *tunnels);
 /* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL
  * is accepted. */
 void worker_join(struct worker *worker);
