@@ -71,6 +71,7 @@ void conf_free(struct conf *conf)
     }
     mem_free(conf->listeners);
     mem_free(conf->dns.servers);
+    mem_free(conf->admin.allow);
     mem_free(conf->rules);
     map_deinit(&conf->state->rule_names);
     arena_reset(&conf->state->arena);

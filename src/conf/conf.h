@@ -47,9 +47,16 @@ struct conf_messages {
     size_t error_count;
 };
 
-enum conf_bind_kind { CONF_BIND_IP, CONF_BIND_ANY, CONF_BIND_UNIX, CONF_BIND_SYSTEMD };
+enum conf_bind_kind {
+    CONF_BIND_IP,
+    CONF_BIND_ANY,
+    CONF_BIND_UNIX,
+    CONF_BIND_SYSTEMD,
+    CONF_BIND_OFF,  /* admin.address alone */
+    CONF_BIND_AUTO, /* admin.address alone: as the service manager gives a directory */
+};
 
-/* One address of a listener. */
+/* One address to listen on. */
 struct conf_bind {
     enum conf_bind_kind kind;
     struct addr addr; /* CONF_BIND_IP; CONF_BIND_ANY: the port alone counts */
@@ -67,6 +74,20 @@ struct conf_listener {
     const char *group; /* NULL: none */
     enum conf_forwarded forwarded;
     struct conf_origin origin;
+};
+
+enum conf_addr_class {
+    CONF_ADDR_NET,
+    CONF_ADDR_ANY,
+    CONF_ADDR_LOOPBACK,
+    CONF_ADDR_LINK_LOCAL,
+    CONF_ADDR_PRIVATE,
+};
+
+/* A network or a class of addresses. */
+struct conf_addr {
+    enum conf_addr_class class;
+    struct addr_net net; /* CONF_ADDR_NET */
 };
 
 /* So many in so long a time. */
@@ -128,6 +149,14 @@ struct conf {
         uint64_t cache_ms; /* 0: off */
         struct conf_rate failures;
     } auth;
+    struct {
+        struct conf_bind address; /* CONF_BIND_IP, _UNIX, _OFF or _AUTO */
+        mode_t mode;              /* of a unix socket */
+        const char *group;        /* NULL: none */
+        struct conf_addr *allow;  /* owned */
+        size_t allow_count;
+        bool write;
+    } admin;
     struct conf_rule *rules; /* owned; each table's lines in their order */
     size_t rule_count;
     const char *source;       /* the file it came from, or NULL: built-in defaults */
@@ -156,6 +185,8 @@ MUST_USE int conf_load(const struct conf_load_options *options, struct conf **re
 void conf_free(struct conf *conf);
 /* The listener of that name, or NULL. */
 const struct conf_listener *conf_listener_find(const struct conf *conf, const char *name);
+/* One of these is or holds addr. */
+bool conf_addrs_have(const struct conf_addr *addrs, size_t count, const struct addr *addr);
 /* Where section.key of a section without a name of its own was set. */
 struct conf_origin conf_origin_of(const struct conf *conf, const char *section, const char *key);
 void conf_messages_deinit(struct conf_messages *messages);

@@ -143,6 +143,26 @@ static void check_listener(const struct conf *conf, const struct conf_section *s
     }
 }
 
+static void check_admin(const struct conf *conf, struct conf_messages *messages)
+{
+    enum conf_bind_kind kind = conf->admin.address.kind;
+    bool is_unix = kind == CONF_BIND_UNIX || kind == CONF_BIND_AUTO;
+
+    if (group_is_missing(conf->admin.group)) {
+        conf_messages_add(messages, false, conf_origin_of(conf, "admin", "group"),
+                          "admin.group = %s: no such group", conf->admin.group);
+    }
+    if (conf->admin.group && !is_unix) {
+        conf_messages_add(messages, true, conf_origin_of(conf, "admin", "group"),
+                          "admin.group means nothing without a unix: address");
+    }
+    if (conf->admin.write && is_unix) {
+        conf_messages_add(messages, true, conf_origin_of(conf, "admin", "write"),
+                          "admin.write means nothing without a TCP address: over a unix socket "
+                          "all may be done");
+    }
+}
+
 /* A value that another one makes void. Told where the user wrote one of the two. */
 static void warn_void(const struct conf *conf, const char *section, const char *key,
                       const char *other_key, const char *text, struct conf_messages *messages)
@@ -193,6 +213,7 @@ void conf_check(const struct conf *conf, struct conf_messages *messages)
             check_listener(conf, s, messages);
         }
     }
+    check_admin(conf, messages);
     check_pairs(conf, messages);
     check_machine(conf, messages);
 }

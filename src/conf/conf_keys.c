@@ -52,7 +52,7 @@ const struct conf_section_kind conf_section_kinds[] = {
     {.word = "log"},
     {.word = "auth"},
     {.word = "parent", .is_named = true, .is_later = true},
-    {.word = "admin", .is_later = true},
+    {.word = "admin"},
     {.word = "access", .is_rules = true},
     {.word = "route", .is_rules = true, .is_later = true},
     {.word = "limit", .is_rules = true, .is_later = true},
@@ -201,6 +201,19 @@ const struct conf_key conf_keys[] = {
     {"auth", "failures", CONF_TYPE_RATE, CONF(auth.failures), "10/m",
      .min = 1, .max = COUNT_MAX,
      .help = "wrong passwords per client address, then 429"},
+
+    {"admin", "address", CONF_TYPE_BIND, CONF(admin.address), "auto",
+     .help = "unix:/PATH or IP:PORT; auto is unix:$RUNTIME_DIRECTORY/admin.sock, where the "
+             "service manager gives that directory; off"},
+    {"admin", "mode", CONF_TYPE_MODE, CONF(admin.mode), "0660",
+     .help = "permissions of its unix socket"},
+    {"admin", "group", CONF_TYPE_ACCOUNT, CONF(admin.group), "",
+     .none = "",
+     .help = "group of its unix socket"},
+    {"admin", "allow", CONF_TYPE_ADDRS, CONF(admin.allow), "loopback",
+     .help = "who may ask over TCP: IP, CIDR, loopback, link-local, private or any; a list"},
+    {"admin", "write", CONF_TYPE_BOOL, CONF(admin.write), "off",
+     .help = "on: they may change things, and see what clients ask for"},
 };
 /* clang-format on */
 const size_t conf_key_count = ARRAY_LEN(conf_keys);

@@ -29,6 +29,8 @@ enum conf_type {
     CONF_TYPE_MODE,    /* mode_t: octal permission bits */
     CONF_TYPE_BINDS,   /* list: what a listener binds */
     CONF_TYPE_SERVERS, /* list: DNS servers */
+    CONF_TYPE_BIND,    /* struct conf_bind: one address to listen on, auto or off */
+    CONF_TYPE_ADDRS,   /* list: networks and classes of clients */
 };
 
 /* Whether a reload can change it. */

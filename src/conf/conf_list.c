@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-/* The values that are lists: what a listener binds, and DNS servers. */
+/* The values that are addresses: what a listener and admin bind, DNS servers, who may ask. */
 
 #include <errno.h>
 #include <string.h>
@@ -182,5 +182,121 @@ void conf_bind_put(const struct conf_bind *bind, struct text *out)
     case CONF_BIND_SYSTEMD:
         text_puts(out, "systemd");
         break;
+    case CONF_BIND_OFF:
+        text_puts(out, "off");
+        break;
+    case CONF_BIND_AUTO:
+        text_puts(out, "auto");
+        break;
     }
+}
+
+int conf_setting_bind(const struct conf_setting *s, struct str value)
+{
+    struct conf_bind bind = {.origin = s->place->origin};
+    int error = 0;
+
+    if (str_eq(value, STR("off"))) {
+        bind.kind = CONF_BIND_OFF;
+    } else if (str_eq(value, STR("auto"))) {
+        bind.kind = CONF_BIND_AUTO;
+    } else if (str_starts(value, STR("unix:"))) {
+        error = parse_unix_bind(s, str_from(value, 5), &bind);
+    } else if (addr_parse_ip_port(value, &bind.addr)) {
+        bind.kind = CONF_BIND_IP;
+    } else {
+        text_puts(s->why, "expected unix:/PATH, IP:PORT, [IP6]:PORT, auto or off");
+        error = CONF_VALUE_BAD;
+    }
+    if (!error) {
+        *(struct conf_bind *)s->field = bind;
+    }
+    return error;
+}
+
+/* ---- Who may ask ---- */
+
+static const char *const class_words[] = {
+    [CONF_ADDR_ANY] = "any",
+    [CONF_ADDR_LOOPBACK] = "loopback",
+    [CONF_ADDR_LINK_LOCAL] = "link-local",
+    [CONF_ADDR_PRIVATE] = "private",
+};
+
+static bool parse_addr(struct str item, struct conf_addr *ret)
+{
+    bool has_host_bits = false;
+
+    for (size_t i = CONF_ADDR_NET + 1; i < ARRAY_LEN(class_words); i++) {
+        if (str_eq(item, str_of(class_words[i]))) {
+            ret->class = (enum conf_addr_class)i;
+            return true;
+        }
+    }
+    ret->class = CONF_ADDR_NET;
+    return addr_parse_net(item, &ret->net, &has_host_bits) && !has_host_bits;
+}
+
+static int add_addr(const struct conf_setting *s, struct str item)
+{
+    struct conf *conf = s->base;
+    struct conf_addr addr = {0};
+    void *items = conf->admin.allow;
+    void *added = NULL;
+    int error;
+
+    if (!parse_addr(item, &addr)) {
+        text_puts(s->why, "expected IP, CIDR (without bits behind its prefix), loopback, "
+                          "link-local, private or any");
+        return CONF_VALUE_BAD;
+    }
+    error = grow(&items, &conf->admin.allow_count, sizeof(addr), &added);
+    if (!error) {
+        conf->admin.allow = items;
+        *(struct conf_addr *)added = addr;
+    }
+    return error;
+}
+
+int conf_setting_addrs(const struct conf_setting *s, struct str value)
+{
+    return set_list(s, value, add_addr);
+}
+
+void conf_addr_put(const struct conf_addr *addr, struct text *out)
+{
+    if (addr->class != CONF_ADDR_NET) {
+        text_puts(out, class_words[addr->class]);
+        return;
+    }
+    addr_put(out, &addr->net.addr);
+    text_char(out, '/');
+    text_u64(out, addr->net.bits);
+}
+
+static bool addr_has(const struct conf_addr *item, const struct addr *addr)
+{
+    switch (item->class) {
+    case CONF_ADDR_NET:
+        return addr_in_net(addr, &item->net);
+    case CONF_ADDR_ANY:
+        break;
+    case CONF_ADDR_LOOPBACK:
+        return addr_is_loopback(addr);
+    case CONF_ADDR_LINK_LOCAL:
+        return addr_is_link_local(addr);
+    case CONF_ADDR_PRIVATE:
+        return addr_is_private(addr);
+    }
+    return true;
+}
+
+bool conf_addrs_have(const struct conf_addr *addrs, size_t count, const struct addr *addr)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (addr_has(&addrs[i], addr)) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -27,3 +27,6 @@ MUST_USE int conf_setting_path(const struct conf_setting *s, struct str path, co
 /* Add each item of the value; the first bad one ends it. */
 MUST_USE int conf_setting_binds(const struct conf_setting *s, struct str value);
 MUST_USE int conf_setting_servers(const struct conf_setting *s, struct str value);
+MUST_USE int conf_setting_addrs(const struct conf_setting *s, struct str value);
+/* auto, off or the one address. */
+MUST_USE int conf_setting_bind(const struct conf_setting *s, struct str value);

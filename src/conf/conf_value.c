@@ -386,6 +386,12 @@ static void get_string(const struct conf_key *key, const void *field, struct tex
     text_puts(out, string ? string : key->none);
 }
 
+static void get_bind(const struct conf_key *key, const void *field, struct text *out)
+{
+    (void)key;
+    conf_bind_put(field, out);
+}
+
 /* ---- One row per type ---- */
 
 static const struct {
@@ -405,6 +411,8 @@ static const struct {
     [CONF_TYPE_MODE] = {set_mode, get_mode},
     [CONF_TYPE_BINDS] = {conf_setting_binds, NULL},
     [CONF_TYPE_SERVERS] = {conf_setting_servers, NULL},
+    [CONF_TYPE_BIND] = {conf_setting_bind, get_bind},
+    [CONF_TYPE_ADDRS] = {conf_setting_addrs, NULL},
 };
 
 bool conf_value_is_plain(struct str value)
@@ -458,6 +466,12 @@ void conf_value_clear(const struct conf_key *key, void *base)
         mem_free(conf->dns.servers);
         conf->dns.servers = NULL;
         conf->dns.server_count = 0;
+    } else if (key->type == CONF_TYPE_ADDRS) {
+        struct conf *conf = base;
+
+        mem_free(conf->admin.allow);
+        conf->admin.allow = NULL;
+        conf->admin.allow_count = 0;
     }
 }
 
@@ -465,6 +479,9 @@ size_t conf_value_items(const struct conf_key *key, const void *base)
 {
     if (key->type == CONF_TYPE_BINDS) {
         return ((const struct conf_listener *)base)->bind_count;
+    }
+    if (key->type == CONF_TYPE_ADDRS) {
+        return ((const struct conf *)base)->admin.allow_count;
     }
     return key->type == CONF_TYPE_SERVERS ? ((const struct conf *)base)->dns.server_count : 1;
 }
@@ -476,6 +493,8 @@ void conf_value_put(const struct conf_key *key, const void *base, size_t index, 
         conf_bind_put(&((const struct conf_listener *)base)->binds[index], out);
     } else if (key->type == CONF_TYPE_SERVERS) {
         addr_put_port(out, &((const struct conf *)base)->dns.servers[index]);
+    } else if (key->type == CONF_TYPE_ADDRS) {
+        conf_addr_put(&((const struct conf *)base)->admin.allow[index], out);
     } else {
         types[key->type].get(key, (const char *)base + key->offset, out);
     }

@@ -38,5 +38,7 @@ void conf_value_put(const struct conf_key *key, const void *base, size_t index, 
 size_t conf_value_items(const struct conf_key *key, const void *base);
 /* One address of a listener, as it is written in the file. */
 void conf_bind_put(const struct conf_bind *bind, struct text *out);
+/* A network or class, as it is written in the file. */
+void conf_addr_put(const struct conf_addr *addr, struct text *out);
 /* May stand in an INI file as it is: no control character, nothing that begins a comment. */
 bool conf_value_is_plain(struct str value);

@@ -121,6 +121,10 @@ static void announce_listeners(const struct server *s)
     LIST_FOR_EACH (node, next, &s->reload.plan.opened) {
         const struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 
+        if (set == s->reload.plan.admin) {
+            server_announce_admin(set);
+        }
+
         for (size_t i = 0; i < s->reload.plan.door_count; i++) {
             if (s->reload.plan.doors[i].set == set) {
                 server_announce_door(&s->reload.plan.doors[i]);
@@ -135,9 +139,12 @@ static void announce_leaving(const struct server *s)
         char name[256];
         struct log_field field = LOG_TEXT("address", STR(""));
 
-        socket_set_name(LIST_ITEM(node, struct socket_set, node), name, sizeof(name));
+        const struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+
+        socket_set_name(set, name, sizeof(name));
         field.text = str_of(name);
-        log_fields(LOG_NOTICE, "listener", &field, 1, "no longer listening");
+        log_fields(LOG_NOTICE, set->is_admin ? "admin" : "listener", &field, 1,
+                   "no longer listening");
     }
 }
 
@@ -183,12 +190,28 @@ static void put_in_force(struct server *s, struct worker_change **changes)
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
     announce_leaving(s);
     server_apply(s, s->snapshot->conf);
-    atomic_store(&r->missing, s->shop.worker_count);
+    atomic_store(&r->missing, s->shop.worker_count + (s->admin ? 1 : 0));
     for (size_t i = 0; i < s->shop.worker_count; i++) {
         changes[i]->auth = s->auth;
         worker_change(s->shop.workers[i], changes[i]);
     }
     mem_free((void *)changes);
+    if (s->admin) {
+        admin_listen(s->admin, s->sockets.admin, reload_worker_changed, s);
+    }
+}
+
+/* Once it was on its thread stays, listening or not. */
+static int prepare_admin(struct server *s)
+{
+    struct reload *r = &s->reload;
+    int error = r->plan.admin && !s->admin ? admin_new(s, &s->admin) : 0;
+
+    if (error == 0 && s->admin) {
+        r->view = admin_view_new(r->loaded, r->plan.doors, r->plan.door_count);
+        error = r->view ? 0 : -ENOMEM;
+    }
+    return error;
 }
 
 /* All that can fail, then all that cannot. */
@@ -199,6 +222,9 @@ static int install(struct server *s)
     int error = server_settle(s, r->loaded, &r->plan);
 
     if (error == 0) {
+        error = prepare_admin(s);
+    }
+    if (error == 0) {
         changes = new_changes(s);
         error = changes ? server_set_auth(s, r->loaded) : -ENOMEM;
     }
@@ -206,6 +232,8 @@ static int install(struct server *s)
         if (changes) {
             drop_changes(changes, s->shop.worker_count);
         }
+        admin_view_free(r->view);
+        r->view = NULL;
         sockets_give_up(&s->sockets, &r->plan);
         return error;
     }
@@ -231,6 +259,10 @@ static void on_installed(struct server *s)
     };
 
     sockets_sweep(&s->sockets);
+    if (r->view) {
+        admin_show(s->admin, r->view);
+        r->view = NULL;
+    }
     snapshot_unref(r->replaced);
     r->replaced = NULL;
     log_messages(&r->messages);
@@ -349,5 +381,6 @@ void reload_deinit(struct server *s)
     answer_all(&r->waiting, &outcome);
     snapshot_unref(r->loaded);
     snapshot_unref(r->replaced);
+    admin_view_free(r->view);
     conf_messages_deinit(&r->messages);
 }

@@ -62,7 +62,8 @@ struct reload {
     struct snapshot *replaced; /* shared ref: in force until INSTALLING */
     struct conf_messages messages;
     struct socket_plan plan;
-    atomic_size_t missing; /* workers that do not go by it yet */
+    struct admin_view *view; /* owned until it is shown; NULL: there is no admin socket */
+    atomic_size_t missing;   /* workers, and admin, that do not go by it yet */
     size_t changes;
     bool needs_restart;
 };
@@ -74,5 +75,5 @@ void reload_deinit(struct server *s);
 /* On the main thread: begins, or has it begin once the present one is over. request may be NULL;
  * why says who asks ("HUP"), for the log. */
 void reload_ask(struct server *s, const char *why, struct reload_request *request);
-/* For struct workshop: a worker goes by its change now. */
+/* For struct workshop and admin_listen: one of them goes by its change now. */
 void reload_worker_changed(void *arg);

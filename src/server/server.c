@@ -33,6 +33,7 @@
 #include "server/worker.h"
 
 #define LOG_STOP_MS 2000
+#define ADMIN_DESCRIPTORS 96 /* its connections, loop, and what explain asks with */
 
 /* ------------------------------------------------------------------ drain */
 
@@ -83,6 +84,9 @@ static void on_terminate(struct server *s)
 {
     uint64_t delay_ms = s->snapshot->conf->server.drain_delay_ms;
 
+    if (s->admin) {
+        admin_drain(s->admin);
+    }
     if (s->phase != SERVER_SERVING) {
         cut(s);
         return;
@@ -207,7 +211,7 @@ static uint64_t reserve_of(const struct server *s)
     for (size_t i = 0; i < s->sockets.door_count; i++) {
         reserve += s->sockets.doors[i].set->fd_count;
     }
-    return reserve;
+    return reserve + (s->sockets.admin ? ADMIN_DESCRIPTORS : 0);
 }
 
 static void set_budgets(struct server *s, const struct conf *conf)
@@ -266,6 +270,16 @@ void server_announce_door(const struct socket_door *door)
     fields[1].text = str_of(name);
     log_fields(LOG_NOTICE, "listener", fields, door->set->name ? 3 : 2,
                door->set->inherited ? "listening on an inherited socket" : "listening");
+}
+
+void server_announce_admin(const struct socket_set *set)
+{
+    char name[256];
+    struct log_field field = LOG_TEXT("address", STR(""));
+
+    socket_set_name(set, name, sizeof(name));
+    field.text = str_of(name);
+    log_fields(LOG_NOTICE, "admin", &field, 1, "listening");
 }
 
 static void announce(const struct server *s, const struct conf_messages *warnings)
@@ -398,6 +412,31 @@ static int start_workers(struct server *s)
     return 0;
 }
 
+static void on_admin_listens(void *arg)
+{
+    (void)arg;
+}
+
+static int start_admin(struct server *s)
+{
+    struct admin_view *view;
+    int r;
+
+    if (!s->sockets.admin) {
+        return 0;
+    }
+    view = admin_view_new(s->snapshot, s->sockets.doors, s->sockets.door_count);
+    r = view ? admin_new(s, &s->admin) : -ENOMEM;
+    if (r != 0) {
+        admin_view_free(view);
+        return fail(strerror(-r));
+    }
+    admin_show(s->admin, view);
+    admin_listen(s->admin, s->sockets.admin, on_admin_listens, NULL);
+    server_announce_admin(s->sockets.admin);
+    return 0;
+}
+
 static int open_sockets(struct server *s)
 {
     char message[SERVER_MESSAGE_MAX] = "";
@@ -458,7 +497,7 @@ static int start(struct server *s, const struct conf_messages *warnings)
     }
     server_apply(s, conf);
     announce(s, warnings);
-    if (start_workers(s) != 0) {
+    if (start_workers(s) != 0 || start_admin(s) != 0) {
         return -1;
     }
     pulse_begin(s);
@@ -477,6 +516,8 @@ static void join_workers(struct server *s)
 static void take_apart(struct server *s)
 {
     join_workers(s);
+    reload_deinit(s);
+    admin_free(s->admin);
     if (s->auth) {
         auth_stop(s->auth);
     }
@@ -489,7 +530,6 @@ static void take_apart(struct server *s)
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
-    reload_deinit(s);
     mailbox_free(s->reload.mailbox);
     pulse_deinit(s);
     mailbox_free(s->tenures);

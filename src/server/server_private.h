@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
+#include "server/admin.h"
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/sockets.h"
@@ -39,6 +40,7 @@ struct server {
     atomic_size_t running;
     struct mailbox *tenures; /* owned: what workers have used up */
     struct reload reload;
+    struct admin *admin; /* owned; NULL: it has been off until now */
     struct pulse pulse;
     uint32_t via_number;  /* what tells this instance from others of its name */
     uint64_t descriptors; /* RLIMIT_NOFILE */
@@ -65,3 +67,4 @@ void server_drop_change(struct worker_change *change);
 void server_apply(struct server *s, const struct conf *conf);
 /* One line of the log: a listener has begun. */
 void server_announce_door(const struct socket_door *door);
+void server_announce_admin(const struct socket_set *set);

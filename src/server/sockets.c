@@ -20,6 +20,7 @@
 #include "io/listener.h"
 #include "io/stream_tcp.h"
 #include "log/log.h"
+#include "server/admin_address.h"
 #include "server/inherited.h"
 
 /* The name of a listener: connections outlive the configuration they came by. */
@@ -171,6 +172,9 @@ int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t er
 
 static bool is_in_plan(const struct socket_plan *plan, const struct socket_set *set)
 {
+    if (plan->admin == set) {
+        return true;
+    }
     for (size_t i = 0; i < plan->door_count; i++) {
         if (plan->doors[i].set == set) {
             return true;
@@ -196,16 +200,17 @@ static int use(struct planning *p, const struct conf_listener *listener, struct 
     return 0;
 }
 
-/* What is open already, ours or inherited, and not used by this plan yet; NULL: nothing. */
+/* What is open already, ours for the same purpose or inherited, and not used by this plan yet;
+ * NULL: nothing. */
 static struct socket_set *find_open(const struct planning *p, const struct addr *asked,
-                                    const char *path)
+                                    const char *path, bool is_admin)
 {
     LIST_FOR_EACH (node, next, &p->sockets->open) {
         struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
         bool same = path ? set->path && strcmp(set->path, path) == 0
                          : !set->path && addr_eq(&set->asked, asked);
 
-        if (same && !is_in_plan(p->plan, set)) {
+        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set)) {
             return set;
         }
     }
@@ -231,20 +236,23 @@ static int fail_bind(struct planning *p, const char *name, int error)
     return error;
 }
 
-static int open_ip(struct planning *p, const struct conf_listener *listener,
-                   const struct addr *asked)
+/* The set of an address with fd_count sockets: what is open already, or a new one. */
+static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count, bool is_admin,
+                  struct socket_set **ret)
 {
-    struct socket_set *set = find_open(p, asked, NULL);
+    struct socket_set *set = find_open(p, asked, NULL, is_admin);
     char name[ADDR_TEXT_MAX];
     int r;
 
     if (set) {
-        return use(p, listener, set);
+        *ret = set;
+        return 0;
     }
-    set = set_new(&p->plan->opened, p->sockets->workers);
+    set = set_new(&p->plan->opened, fd_count);
     if (!set) {
         return -ENOMEM;
     }
+    set->is_admin = is_admin;
     set->asked = *asked;
     set->addr = *asked;
     r = listener_open_tcp(&set->addr, p->conf->server.tcp_keepalive_ms, has_port(p, asked->port),
@@ -255,7 +263,17 @@ static int open_ip(struct planning *p, const struct conf_listener *listener,
         set_free(set);
         return fail_bind(p, name, r);
     }
-    return use(p, listener, set);
+    *ret = set;
+    return 0;
+}
+
+static int open_ip(struct planning *p, const struct conf_listener *listener,
+                   const struct addr *asked)
+{
+    struct socket_set *set = NULL;
+    int r = get_ip(p, asked, p->sockets->workers, false, &set);
+
+    return r == 0 ? use(p, listener, set) : r;
 }
 
 static bool is_family_missing(int error)
@@ -277,7 +295,7 @@ static int open_any(struct planning *p, const struct conf_bind *bind,
                     const struct conf_listener *listener)
 {
     struct addr any = {.kind = ADDR_IP6, .port = bind->addr.port};
-    struct socket_set *set = find_open(p, &any, NULL);
+    struct socket_set *set = find_open(p, &any, NULL, false);
     int r;
 
     if (set && takes_both_families(set)) {
@@ -299,36 +317,45 @@ static int open_any(struct planning *p, const struct conf_bind *bind,
     return r;
 }
 
-static int find_group(struct planning *p, const struct conf_listener *listener, gid_t *ret)
+/* Who may connect to a unix socket. */
+struct permissions {
+    const char *kind, *name; /* "listen ", "lan": for messages */
+    mode_t mode;
+    const char *group; /* NULL: as it is */
+};
+
+static int find_group(struct planning *p, const struct permissions *who, gid_t *ret)
 {
     struct group *group;
 
     *ret = (gid_t)-1;
-    if (!listener->group) {
+    if (!who->group) {
         return 0;
     }
-    group = getgrnam(listener->group);
+    group = getgrnam(who->group);
     if (!group) {
-        (void)snprintf(p->error, p->error_cap, "listen %s.group: there is no group %s",
-                       listener->name, listener->group);
+        (void)snprintf(p->error, p->error_cap, "%s%s.group: there is no group %s", who->kind,
+                       who->name, who->group);
         return -EINVAL;
     }
     *ret = group->gr_gid;
     return 0;
 }
 
-static int open_unix(struct planning *p, const struct conf_bind *bind,
-                     const struct conf_listener *listener)
+/* As get_ip, of a path. */
+static int get_unix(struct planning *p, const char *path, const struct permissions *who,
+                    bool is_admin, struct socket_set **ret)
 {
-    struct socket_set *set = find_open(p, NULL, bind->path);
+    struct socket_set *set = find_open(p, NULL, path, is_admin);
     char name[256];
     gid_t group;
     int r;
 
     if (set) {
-        return use(p, listener, set);
+        *ret = set;
+        return 0;
     }
-    r = find_group(p, listener, &group);
+    r = find_group(p, who, &group);
     if (r != 0) {
         return r;
     }
@@ -336,17 +363,56 @@ static int open_unix(struct planning *p, const struct conf_bind *bind,
     if (!set) {
         return -ENOMEM;
     }
+    set->is_admin = is_admin;
     set->addr = (struct addr){.kind = ADDR_UNIX};
     set->asked = set->addr;
-    set->mode = listener->mode;
+    set->mode = who->mode;
     set->gid = group;
-    set->path = mem_strdup(bind->path);
-    r = set->path ? listener_open_unix(bind->path, listener->mode, group, &set->fds[0]) : -ENOMEM;
+    set->path = mem_strdup(path);
+    r = set->path ? listener_open_unix(path, who->mode, group, &set->fds[0]) : -ENOMEM;
     if (r != 0) {
-        (void)snprintf(name, sizeof(name), "unix:%s", bind->path);
+        (void)snprintf(name, sizeof(name), "unix:%s", path);
         return fail_bind(p, name, r);
     }
-    return use(p, listener, set);
+    *ret = set;
+    return 0;
+}
+
+static struct permissions permissions_of(const struct conf_listener *listener)
+{
+    return (struct permissions){.kind = "listen ",
+                                .name = listener->name,
+                                .mode = listener->mode,
+                                .group = listener->group};
+}
+
+static int open_unix(struct planning *p, const struct conf_bind *bind,
+                     const struct conf_listener *listener)
+{
+    const struct permissions who = permissions_of(listener);
+    struct socket_set *set = NULL;
+    int r = get_unix(p, bind->path, &who, false, &set);
+
+    return r == 0 ? use(p, listener, set) : r;
+}
+
+static struct permissions permissions_of_admin(const struct conf *conf)
+{
+    return (struct permissions){
+        .kind = "", .name = "admin", .mode = conf->admin.mode, .group = conf->admin.group};
+}
+
+static int open_admin(struct planning *p)
+{
+    const struct permissions who = permissions_of_admin(p->conf);
+    struct admin_address address;
+
+    p->plan->origin = p->conf->admin.address.origin;
+    if (!admin_address_of(p->conf, &address)) {
+        return 0;
+    }
+    return address.is_unix ? get_unix(p, address.path, &who, true, &p->plan->admin)
+                           : get_ip(p, &address.addr, 1, true, &p->plan->admin);
 }
 
 /* The inherited sockets of the listener's name. */
@@ -424,8 +490,10 @@ static int open_bind(struct planning *p, const struct conf_bind *bind,
         return open_any(p, bind, listener);
     case CONF_BIND_UNIX:
         return open_unix(p, bind, listener);
-    case CONF_BIND_SYSTEMD:
-        break; /* see enum claim */
+    case CONF_BIND_SYSTEMD: /* see enum claim */
+    case CONF_BIND_OFF:
+    case CONF_BIND_AUTO:
+        break;
     }
     return 0;
 }
@@ -479,8 +547,15 @@ int sockets_plan(struct sockets *sockets, const struct conf *conf, struct socket
     *plan = (struct socket_plan){0};
     list_init(&plan->opened);
     (void)snprintf(error, error_cap, "out of memory");
-    for (enum claim claim = CLAIM_ADDRESS; claim <= CLAIM_LEFT_OVER && r == 0; claim++) {
-        r = open_all(&p, claim);
+    r = open_all(&p, CLAIM_ADDRESS);
+    if (r == 0) {
+        r = open_admin(&p);
+    }
+    if (r == 0) {
+        r = open_all(&p, CLAIM_NAME);
+    }
+    if (r == 0) {
+        r = open_all(&p, CLAIM_LEFT_OVER);
     }
     if (r != 0) {
         sockets_give_up(sockets, plan);
@@ -495,26 +570,27 @@ void sockets_give_up(struct sockets *sockets, struct socket_plan *plan)
     mem_free(plan->doors);
     plan->doors = NULL;
     plan->door_count = 0;
+    plan->admin = NULL;
 }
 
 /* A unix socket of ours that stays may have other permissions now. */
-static void set_permissions(struct planning *p, const struct conf_listener *listener,
+static void set_permissions(struct planning *p, const struct permissions *who,
                             struct socket_set *set)
 {
     gid_t group;
 
-    if (find_group(p, listener, &group) != 0) {
+    if (find_group(p, who, &group) != 0) {
         log_event(LOG_WARNING, "listener", "%s", p->error);
         return;
     }
     if ((group != set->gid && chown(set->path, (uid_t)-1, group) != 0) ||
-        (listener->mode != set->mode && chmod(set->path, listener->mode) != 0)) {
+        (who->mode != set->mode && chmod(set->path, who->mode) != 0)) {
         log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s", set->path,
                   strerror(errno));
         return;
     }
     set->gid = group;
-    set->mode = listener->mode;
+    set->mode = who->mode;
 }
 
 /* Those that workers have are tuned by them. */
@@ -554,8 +630,15 @@ void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const str
 
         tune_shared(&p, set);
         if (set->path && !set->inherited && listener) {
-            set_permissions(&p, listener, set);
+            const struct permissions who = permissions_of(listener);
+
+            set_permissions(&p, &who, set);
         }
+    }
+    if (plan->admin && plan->admin->path && !plan->admin->inherited) {
+        const struct permissions who = permissions_of_admin(conf);
+
+        set_permissions(&p, &who, plan->admin);
     }
     list_splice_back(&sockets->open, &plan->opened);
     LIST_FOR_EACH (node, next, &sockets->open) {
@@ -574,6 +657,7 @@ void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const str
     mem_free(sockets->doors);
     sockets->doors = plan->doors;
     sockets->door_count = plan->door_count;
+    sockets->admin = plan->admin;
     *plan = (struct socket_plan){0};
 }
 
@@ -582,6 +666,9 @@ struct addr *sockets_own(const struct socket_plan *plan, size_t *ret_count)
     struct addr *own = mem_zalloc((plan->door_count + 1) * sizeof(*own));
 
     *ret_count = 0;
+    if (own && plan->admin && !plan->admin->path) {
+        own[(*ret_count)++] = plan->admin->addr;
+    }
     for (size_t i = 0; own && i < plan->door_count; i++) {
         if (!plan->doors[i].set->path) {
             own[(*ret_count)++] = plan->doors[i].set->addr;
@@ -600,11 +687,10 @@ void sockets_stop(struct sockets *sockets)
     LIST_FOR_EACH (node, next, &sockets->open) {
         struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 
-        if (!set->inherited) {
+        if (!set->inherited && !set->is_admin) {
             set_stop(set);
         }
     }
-    sockets_sweep(sockets);
 }
 
 void sockets_close(struct sockets *sockets)

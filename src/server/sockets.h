@@ -28,7 +28,9 @@ struct socket_set {
     mode_t mode;       /* of a unix socket of ours, as gid */
     gid_t gid;
     bool inherited; /* never ours to close or remove while the daemon runs */
-    int *fds;       /* owned: fd_count of them; -1: a worker has it, or it is closed */
+    bool
+        is_admin; /* opened for admin.address: workers do not watch it, and it outlives the drain */
+    int *fds;     /* owned: fd_count of them; -1: a worker has it, or it is closed */
     size_t fd_count;
 };
 
@@ -43,13 +45,15 @@ struct sockets {
     struct list leaving;       /* no longer in use: workers may still watch them */
     struct socket_door *doors; /* owned */
     size_t door_count;
-    struct list names; /* of listeners, all that ever were, and of inherited sockets */
-    size_t workers;    /* how many sockets an address of our own gets */
+    struct socket_set *admin; /* borrowed from open: of admin.address; NULL: it is off */
+    struct list names;        /* of listeners, all that ever were, and of inherited sockets */
+    size_t workers;           /* how many sockets an address of our own gets */
 };
 
 struct socket_plan {
     struct socket_door *doors; /* owned */
     size_t door_count;
+    struct socket_set *admin;  /* borrowed; NULL: off */
     struct list opened;        /* sets that were not open before */
     struct conf_origin origin; /* of the address that could not be had */
 };
@@ -64,13 +68,13 @@ MUST_USE int sockets_plan(struct sockets *sockets, const struct conf *conf,
 void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const struct conf *conf);
 /* Closes what it opened. */
 void sockets_give_up(struct sockets *sockets, struct socket_plan *plan);
-/* Where the plan listens on TCP, in memory from mem_alloc, with room for one more; NULL: memory is
- * out. */
+/* Where the plan listens on TCP, admin included, in memory from mem_alloc; NULL: memory is out. */
 MUST_USE struct addr *sockets_own(const struct socket_plan *plan, size_t *ret_count);
 /* Once no worker watches them: closes the sets that are leaving. */
 void sockets_sweep(struct sockets *sockets);
 /* Once no worker watches any more: closes what is ours, so that nobody waits in a queue in vain.
- * Inherited sockets stay open: who waits there is served after a restart. */
+ * Inherited sockets stay open: who waits there is served after a restart. So does the one of admin,
+ * which tells of the drain. */
 void sockets_stop(struct sockets *sockets);
 /* Closes what is still open and removes our unix socket files. */
 void sockets_close(struct sockets *sockets);

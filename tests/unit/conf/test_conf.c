@@ -211,11 +211,10 @@ Test(conf, reports_unknown_sections_once_and_suggests)
 
 Test(conf, tells_what_a_later_version_will_have)
 {
-    EXPECT_WRONG("[route]\na = direct\n[limit]\n[parent hq]\nurl = x\n[admin]\n[limits]\n",
+    EXPECT_WRONG("[route]\na = direct\n[limit]\n[parent hq]\nurl = x\n[limits]\n",
                  "v.ini:1: [route]: not supported by this version\n"
                  "v.ini:3: [limit]: not supported by this version\n"
-                 "v.ini:4: [parent]: not supported by this version\n"
-                 "v.ini:6: [admin]: not supported by this version\n");
+                 "v.ini:4: [parent]: not supported by this version\n");
     cr_assert_eq(LOAD_WITH("", "route.a=direct"), 1);
     EXPECT_SAID("-o 1: [route]: not supported by this version\n");
 }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * Where the admin socket is: the same answer for the daemon that opens it
+ * and for the commands that ask it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/addr.h"
+#include "base/attr.h"
+#include "base/str.h"
+#include "base/text.h"
+
+struct conf;
+
+/* Where a command looks that is told nothing better. */
+#define ADMIN_DEFAULT_PATH "/run/viaduct/admin.sock"
+#define ADMIN_PATH_MAX 108 /* sun_path of struct sockaddr_un */
+
+struct admin_address {
+    bool is_unix;
+    struct addr addr;          /* TCP */
+    char path[ADMIN_PATH_MAX]; /* unix */
+};
+
+/* What admin.address means here; false: it is off. */
+MUST_USE bool admin_address_of(const struct conf *conf, struct admin_address *ret);
+/* unix:/PATH, /PATH, IP:PORT or [IP6]:PORT; false for anything else. */
+MUST_USE bool admin_address_parse(struct str text, struct admin_address *ret);
+void admin_address_put(struct text *out, const struct admin_address *address);

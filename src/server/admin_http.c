@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: MIT
+
+/*
+ * HTTP for the admin socket, by libevent's evhttp. A connection serves one
+ * request: it has 10 s to come, and, once there is an answer, a minute to
+ * take it, 10 s of which without moving a byte are the most.
+ */
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/url.h"
+#include "conf/conf.h"
+#include "log/log.h"
+#include "policy/snapshot.h"
+#include "server/admin_private.h"
+#include "server/json.h"
+
+#define SEND_MS 60000
+#define STOP_MS 500 /* what an answer that is being sent has left when the daemon ends */
+
+/* ------------------------------------------------------------------ connections */
+
+/* evhttp has no limit for connections, and does not tell when one ends. So each holds a reference
+ * of ours beside evhttp's: when evhttp lets go of a stream it takes its callbacks off. */
+static bool is_let_go(struct bufferevent *stream)
+{
+    void *connection = NULL;
+
+    bufferevent_getcb(stream, NULL, NULL, NULL, &connection);
+    return !connection;
+}
+
+static void client_end(struct admin_client *client)
+{
+    (void)bufferevent_disable(client->stream, EV_READ | EV_WRITE);
+    (void)bufferevent_decref(client->stream);
+    client->stream = NULL;
+    deadline_disarm(&client->cut);
+    client->admin->client_count--;
+    client->admin->answered_count -= client->is_answered;
+    client->is_answered = false;
+}
+
+/* Before anything can register the descriptor of a stream that was let go, for it is closed. */
+static void sweep(struct admin *admin)
+{
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+        struct admin_client *client = &admin->clients[i];
+
+        if (client->stream && is_let_go(client->stream)) {
+            client_end(client);
+        }
+    }
+}
+
+static void stop_if_done(struct admin *admin)
+{
+    if (admin->stopping && admin->answered_count == 0) {
+        loop_stop(admin->loop);
+    }
+}
+
+static void on_turn_end(void *arg)
+{
+    struct admin *admin = arg;
+
+    sweep(admin);
+    if (admin->is_full && admin->client_count < ADMIN_CONNECTIONS_MAX) {
+        admin->is_full = false;
+        if (admin->listener) {
+            (void)evconnlistener_enable(admin->listener);
+        }
+    }
+    stop_if_done(admin);
+}
+
+/* evhttp takes it for a client that has gone. */
+static void on_cut(struct deadline *deadline)
+{
+    struct admin_client *client = CONTAINER_OF(deadline, struct admin_client, cut);
+
+    (void)shutdown(bufferevent_getfd(client->stream), SHUT_RDWR);
+}
+
+static struct admin_client *vacant_place(struct admin *admin)
+{
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+        if (!admin->clients[i].stream) {
+            return &admin->clients[i];
+        }
+    }
+    return NULL;
+}
+
+/* evhttp has accepted somebody. Without a stream of ours it would use one of its own. */
+static struct bufferevent *on_accepted(struct event_base *base, void *arg)
+{
+    struct admin *admin = arg;
+    struct admin_client *client;
+
+    sweep(admin);
+    client = vacant_place(admin);
+    ASSERT(client); /* the listener rests while there is none */
+    client->stream = bufferevent_socket_new(base, -1, 0);
+    if (!client->stream) {
+        return NULL;
+    }
+    bufferevent_incref(client->stream);
+    deadline_arm(&client->cut, admin->loop, ADMIN_WAIT_MS);
+    if (++admin->client_count == ADMIN_CONNECTIONS_MAX) {
+        admin->is_full = true;
+        (void)evconnlistener_disable(admin->listener);
+    }
+    return client->stream;
+}
+
+static struct admin_client *client_of(struct admin *admin, struct evhttp_request *http)
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(http);
+    struct bufferevent *stream = connection ? evhttp_connection_get_bufferevent(connection) : NULL;
+
+    for (size_t i = 0; stream && i < ADMIN_CONNECTIONS_MAX; i++) {
+        if (admin->clients[i].stream == stream) {
+            return &admin->clients[i];
+        }
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ answers */
+
+static void request_free(struct admin_request *request)
+{
+    list_remove(&request->node);
+    if (request->out) {
+        (void)fclose(request->out);
+    }
+    free(request->body); /* open_memstream(3)'s */
+    admin_view_unref(request->view);
+    mem_free(request);
+}
+
+static void free_body(const void *data, size_t len, void *arg)
+{
+    (void)len;
+    (void)arg;
+    free((void *)(uintptr_t)data);
+}
+
+/* The answer has been taken, or its client has gone; the connection ends next. */
+static void on_sent(struct evhttp_request *http, void *arg)
+{
+    struct admin_client *client = client_of(arg, http);
+
+    if (client) {
+        (void)bufferevent_disable(client->stream, EV_READ | EV_WRITE);
+    }
+}
+
+void admin_set_field(struct admin_request *request, const char *name, const char *value)
+{
+    if (request->http) {
+        (void)evhttp_add_header(evhttp_request_get_output_headers(request->http), name, value);
+    }
+}
+
+static void send_answer(struct admin_request *request, unsigned status)
+{
+    struct admin *admin = request->admin;
+    struct evhttp_request *http = request->http;
+    struct admin_client *client = client_of(admin, http);
+    struct evbuffer *body = evbuffer_new();
+
+    admin_set_field(request, "Content-Type",
+                    request->wants_text ? "text/plain; charset=utf-8" : "application/json");
+    admin_set_field(request, "Cache-Control", "no-store");
+    admin_set_field(request, "X-Content-Type-Options", "nosniff");
+    admin_set_field(request, "Connection", "close");
+    if (client) {
+        deadline_arm(&client->cut, admin->loop, SEND_MS);
+        client->is_answered = true;
+        admin->answered_count++;
+    }
+    if (body &&
+        evbuffer_add_reference(body, request->body, request->body_len, free_body, NULL) == 0) {
+        request->body = NULL;
+    }
+    evhttp_request_set_on_complete_cb(http, on_sent, admin);
+    evhttp_send_reply(http, (int)status, NULL, body);
+    if (body) {
+        evbuffer_free(body);
+    }
+}
+
+void admin_answer(struct admin_request *request, unsigned status)
+{
+    bool failed = !request->out || ferror(request->out) != 0;
+
+    failed = (request->out && fclose(request->out) != 0) || failed;
+    request->out = NULL;
+    if (failed) {
+        request->body_len = 0;
+        status = 503; /* memory is out */
+    }
+    if (request->http) {
+        send_answer(request, status);
+    }
+    request_free(request);
+}
+
+void admin_answer_error(struct admin_request *request, unsigned status, const char *fmt, ...)
+{
+    char line[512];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    if (request->out && request->wants_text) {
+        (void)fprintf(request->out, "%s\n", line);
+    } else if (request->out) {
+        json_put_member(request->out, "{", "error", str_of(line));
+        (void)fputs("}\n", request->out);
+    }
+    admin_answer(request, status);
+}
+
+/* ------------------------------------------------------------------ who may ask */
+
+static struct addr peer_of(const struct admin_client *client)
+{
+    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof(sa);
+
+    if (!client ||
+        getpeername(bufferevent_getfd(client->stream), (struct sockaddr *)&sa, &len) != 0) {
+        return (struct addr){.kind = ADDR_NONE};
+    }
+    return sa.ss_family == AF_UNIX ? (struct addr){.kind = ADDR_UNIX} : addr_from_sockaddr(&sa);
+}
+
+/* An address literal or localhost: no name that somebody else could lead here. */
+static bool is_own_name(const char *authority)
+{
+    struct host host;
+    uint16_t port;
+    int error;
+
+    return url_parse_host_port(str_of(authority), &host, &port, &error) == 0 &&
+           (host.is_literal || host_is_localhost(&host));
+}
+
+static const char *field_of(struct evhttp_request *http, const char *name)
+{
+    return evhttp_find_header(evhttp_request_get_input_headers(http), name);
+}
+
+static bool is_misdirected(struct evhttp_request *http)
+{
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(http);
+    const char *host = field_of(http, "Host");
+    const char *in_uri = uri ? evhttp_uri_get_host(uri) : NULL;
+
+    return (host && !is_own_name(host)) || (in_uri && !is_own_name(in_uri));
+}
+
+/* A page of somebody else's in a browser of this machine may send requests, but not hide whose it
+ * is. */
+static bool is_foreign(struct evhttp_request *http)
+{
+    const char *origin = field_of(http, "Origin");
+    const char *host = field_of(http, "Host");
+    struct str scheme = STR("http://");
+
+    return origin && !(host && str_starts(str_of(origin), scheme) &&
+                       str_ieq(str_from(str_of(origin), scheme.len), str_of(host)));
+}
+
+/* True when the request may go on; else it is answered. */
+static bool admit(struct admin_request *request, const struct conf *conf)
+{
+    const struct addr peer = peer_of(client_of(request->admin, request->http));
+
+    if (peer.kind == ADDR_UNIX) {
+        request->may_see = true;
+        request->may_write = true;
+        return true;
+    }
+    if (!conf_addrs_have(conf->admin.allow, conf->admin.allow_count, &peer)) {
+        admin_answer_error(request, 403, "admin.allow does not name your address");
+        return false;
+    }
+    if (is_misdirected(request->http)) {
+        admin_answer_error(request, 421, "ask by address, or as localhost");
+        return false;
+    }
+    request->may_see = conf->admin.write && !is_foreign(request->http);
+    request->may_write = request->may_see;
+    return true;
+}
+
+/* ------------------------------------------------------------------ routes */
+
+static bool is_for(const struct admin_route *route, struct admin_request *request)
+{
+    struct str path = str_of(route->path);
+
+    if (path.len > 1 && route->path[path.len - 1] == '/') {
+        request->rest = str_from(request->path, path.len);
+        return str_starts(request->path, path) && request->rest.len > 0;
+    }
+    return str_eq(request->path, path);
+}
+
+static const char *method_name(enum evhttp_cmd_type method)
+{
+    return method == EVHTTP_REQ_POST     ? "POST"
+           : method == EVHTTP_REQ_DELETE ? "DELETE"
+                                         : "GET, HEAD";
+}
+
+static void dispatch(struct admin_request *request)
+{
+    enum evhttp_cmd_type method = evhttp_request_get_command(request->http);
+    const struct admin_route *other = NULL;
+
+    method = method == EVHTTP_REQ_HEAD ? EVHTTP_REQ_GET : method;
+    for (size_t i = 0; i < admin_route_count; i++) {
+        const struct admin_route *route = &admin_routes[i];
+
+        if (!is_for(route, request)) {
+            continue;
+        }
+        if (route->method != method) {
+            other = route;
+        } else if (route->is_change && !request->may_write) {
+            admin_answer_error(request, 403,
+                               "over TCP nothing is changed unless admin.write is on");
+            return;
+        } else {
+            route->handle(request);
+            return;
+        }
+    }
+    if (other) {
+        admin_set_field(request, "Allow", method_name(other->method));
+        admin_answer_error(request, 405, "%s takes %s", other->path, method_name(other->method));
+    } else {
+        admin_answer_error(request, 404, "no such page; / names those there are");
+    }
+}
+
+static void read_target(struct admin_request *request)
+{
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request->http);
+    const char *accept = field_of(request->http, "Accept");
+
+    request->path = str_of(uri ? evhttp_uri_get_path(uri) : NULL);
+    request->query = uri ? evhttp_uri_get_query(uri) : NULL;
+    request->wants_text = accept && str_istarts(str_of(accept), STR("text/plain"));
+}
+
+static void on_request(struct evhttp_request *http, void *arg)
+{
+    struct admin *admin = arg;
+    struct admin_client *client;
+    struct admin_request *request = mem_zalloc(sizeof(*request));
+
+    sweep(admin);
+    client = client_of(admin, http);
+    if (client) {
+        deadline_disarm(&client->cut);
+    }
+    if (request) {
+        *request = (struct admin_request){.admin = admin, .http = http};
+        request->view = admin_view_get(admin);
+        request->out = open_memstream(&request->body, &request->body_len);
+    }
+    if (!request || !request->view || !request->out) {
+        if (request) {
+            list_init(&request->node);
+            request_free(request);
+        }
+        evhttp_send_error(http, 503, NULL);
+        return;
+    }
+    list_init(&request->node);
+    list_push_back(&admin->waiting, &request->node);
+    read_target(request);
+    if (admit(request, request->view->snapshot->conf)) {
+        dispatch(request);
+    }
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void on_stop(struct deadline *deadline)
+{
+    loop_stop(CONTAINER_OF(deadline, struct admin, stop)->loop);
+}
+
+int admin_http_init(struct admin *admin)
+{
+    admin->http = evhttp_new(loop_base(admin->loop));
+    if (!admin->http) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+        admin->clients[i].admin = admin;
+        deadline_init(&admin->clients[i].cut, on_cut);
+    }
+    deadline_init(&admin->stop, on_stop);
+    evhttp_set_max_headers_size(admin->http, ADMIN_HEAD_MAX);
+    evhttp_set_max_body_size(admin->http, ADMIN_BODY_MAX);
+    evhttp_set_timeout(admin->http, ADMIN_WAIT_MS / 1000);
+    evhttp_set_allowed_methods(admin->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
+                                                EVHTTP_REQ_DELETE);
+    evhttp_set_bevcb(admin->http, on_accepted, admin);
+    evhttp_set_gencb(admin->http, on_request, admin);
+    loop_on_turn_end(admin->loop, on_turn_end, admin);
+    return 0;
+}
+
+void admin_http_listen(struct admin *admin, int fd)
+{
+    if (admin->bound) {
+        evhttp_del_accept_socket(admin->http, admin->bound);
+        admin->bound = NULL;
+        admin->listener = NULL;
+    }
+    if (fd < 0) {
+        return;
+    }
+    admin->listener =
+        evconnlistener_new(loop_base(admin->loop), NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    admin->bound = admin->listener ? evhttp_bind_listener(admin->http, admin->listener) : NULL;
+    if (!admin->bound) {
+        log_event(LOG_ERROR, "admin", "cannot listen: out of memory");
+        if (admin->listener) {
+            evconnlistener_free(admin->listener);
+            admin->listener = NULL;
+        }
+    } else if (admin->is_full) {
+        (void)evconnlistener_disable(admin->listener);
+    }
+}
+
+void admin_http_stop(struct admin *admin)
+{
+    admin_http_listen(admin, -1);
+    admin->stopping = true;
+    deadline_arm(&admin->stop, admin->loop, STOP_MS);
+    stop_if_done(admin);
+}
+
+void admin_http_deinit(struct admin *admin)
+{
+    if (!admin->http) {
+        return;
+    }
+    while (!list_empty(&admin->waiting)) {
+        struct admin_request *request = LIST_FIRST(&admin->waiting, struct admin_request, node);
+
+        ASSERT(request->cancel); /* what comes by mail has come */
+        request->http = NULL;
+        request->cancel(request);
+    }
+    evhttp_free(admin->http);
+    sweep(admin);
+}

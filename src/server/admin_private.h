@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The inside of the admin socket. admin.c is what the main thread sees: the
+ * thread, what it is shown, mail. admin_http.c is HTTP: connections, their
+ * limits, who may ask, and which route answers. The routes stand in
+ * admin_routes.c and the files beside it; a route is a row of that table and
+ * a function that writes the answer or keeps the request until it can. All
+ * of it is on the admin thread, where nothing else is said.
+ */
+
+#include <event2/http.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/ref.h"
+#include "base/str.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "server/admin.h"
+
+struct bufferevent;
+struct conf;
+struct evconnlistener;
+struct workshop;
+
+#define ADMIN_CONNECTIONS_MAX 64
+#define ADMIN_HEAD_MAX 8192
+#define ADMIN_BODY_MAX 4096
+#define ADMIN_WAIT_MS 10000
+
+/* ---- What the main thread shows ---- */
+
+struct admin_listener {
+    const char *name;    /* of its section */
+    const char *address; /* as bound */
+};
+
+/* Immutable; whoever uses it holds a reference. */
+struct admin_view {
+    struct ref ref;
+    struct snapshot *snapshot;        /* shared ref */
+    struct admin_listener *listeners; /* owned, with their strings */
+    size_t listener_count;
+};
+
+/* ---- Mail, both ways ---- */
+
+struct admin_mail {
+    struct mail mail;
+    /* On the receiver's thread; the letter is given to it. */
+    void (*read)(struct admin *admin, struct admin_mail *mail);
+};
+
+/* To be called by the main thread. */
+void admin_tell(struct admin *admin, struct admin_mail *mail);
+/* To be read on the main thread, where admin->server may be touched. */
+void admin_ask(struct admin *admin, struct admin_mail *mail);
+
+/* ---- The thread ---- */
+
+/* One connection. */
+struct admin_client {
+    struct admin *admin;
+    struct bufferevent *stream; /* one reference; NULL: the place is vacant */
+    struct deadline cut;
+    bool is_answered; /* the answer is being sent */
+};
+
+struct admin {
+    struct server *server; /* borrowed; for the main thread alone */
+    const struct workshop *shop;
+    uint64_t start_ms; /* monotonic */
+    pthread_t thread;
+    struct loop *loop;       /* owned */
+    struct mailbox *inbox;   /* owned: on loop */
+    struct mailbox *to_main; /* owned: on the main thread's loop */
+    atomic_bool draining;
+    pthread_mutex_t lock;
+    struct admin_view *view; /* under lock: shared ref; NULL: nothing has been shown yet */
+
+    struct admin_mail listen_mail, stop_mail;
+    const struct socket_set *wanted; /* of listen_mail */
+    void (*changed)(void *arg);
+    void *changed_arg;
+
+    struct evhttp *http; /* owned */
+    struct evhttp_bound_socket *bound;
+    struct evconnlistener *listener; /* owned by http; NULL: listens nowhere */
+    bool is_full;                    /* the listener waits for a connection to end */
+    bool stopping;                   /* ends with the last answer that is being sent */
+    struct deadline stop;
+    size_t client_count;
+    size_t answered_count; /* clients whose answer is being sent */
+    struct admin_client clients[ADMIN_CONNECTIONS_MAX];
+    struct list waiting; /* requests that are not answered yet */
+};
+
+/* A reference to what is shown now. */
+struct admin_view *admin_view_get(struct admin *admin);
+void admin_view_unref(struct admin_view *view); /* accepts NULL */
+
+/* ---- Requests ---- */
+
+struct admin_request {
+    struct list node; /* in admin->waiting */
+    struct admin *admin;
+    struct evhttp_request *http; /* NULL: nobody waits for the answer any more */
+    struct admin_view *view;     /* shared ref */
+    struct str path;             /* without the query */
+    struct str rest;             /* of a route that ends with '/': what follows */
+    const char *query;           /* NULL: none */
+    bool wants_text;             /* for people, not JSON */
+    bool may_see;                /* what clients ask for; not over TCP unless admin.write is on */
+    bool may_write;              /* the same, for changes */
+    FILE *out;                   /* the answer's body, while it is written */
+    char *body;
+    size_t body_len;
+    /* The thread ends, and what the request waits for will not come: ends in admin_answer. NULL: it
+     * comes by mail. */
+    void (*cancel)(struct admin_request *request);
+    void *job; /* of the handler */
+};
+
+struct admin_route {
+    const char *path; /* one that ends with '/' holds for all below it */
+    enum evhttp_cmd_type method;
+    bool is_change; /* refused where nothing may be changed */
+    /* Ends in admin_answer, now or later. */
+    void (*handle)(struct admin_request *request);
+    const char *help; /* one line, for / */
+};
+
+extern const struct admin_route admin_routes[];
+extern const size_t admin_route_count;
+
+/* What was written to request->out is the body. Frees the request. */
+void admin_answer(struct admin_request *request, unsigned status);
+/* One line, in both forms: {"error":"..."}. Frees the request. */
+void admin_answer_error(struct admin_request *request, unsigned status, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+/* A field of the answer's head. */
+void admin_set_field(struct admin_request *request, const char *name, const char *value);
+
+/* admin_http.c, for admin.c */
+MUST_USE int admin_http_init(struct admin *admin);
+void admin_http_deinit(struct admin *admin);
+/* fd is borrowed; -1: listen nowhere. */
+void admin_http_listen(struct admin *admin, int fd);
+/* Closes what nobody waits for; the loop stops with the last answer, or soon. */
+void admin_http_stop(struct admin *admin);
+
+/* Handlers. */
+void admin_route_index(struct admin_request *request);
+void admin_route_healthz(struct admin_request *request);
+void admin_route_status(struct admin_request *request);

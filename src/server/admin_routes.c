@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+
+/* The table of what can be asked, and the answers that need nobody else. */
+
+#include "base/attr.h"
+#include "server/admin_private.h"
+#include "server/json.h"
+
+const struct admin_route admin_routes[] = {
+    {"/", EVHTTP_REQ_GET, false, admin_route_index, "this list"},
+    {"/healthz", EVHTTP_REQ_GET, false, admin_route_healthz,
+     "200 while new clients are welcome, 503 from the first moment of a drain"},
+    {"/status", EVHTTP_REQ_GET, false, admin_route_status,
+     "version, configuration, and what is in use of each limit"},
+};
+const size_t admin_route_count = ARRAY_LEN(admin_routes);
+
+static const char *method_text(enum evhttp_cmd_type method)
+{
+    return method == EVHTTP_REQ_GET ? "GET" : method == EVHTTP_REQ_POST ? "POST" : "DELETE";
+}
+
+void admin_route_index(struct admin_request *request)
+{
+    FILE *out = request->out;
+
+    if (!request->wants_text) {
+        (void)fputs("{\"routes\":[", out);
+    }
+    for (size_t i = 0; i < admin_route_count; i++) {
+        const struct admin_route *route = &admin_routes[i];
+
+        if (request->wants_text) {
+            (void)fprintf(out, "%-6s  %-16s  %s\n", method_text(route->method), route->path,
+                          route->help);
+            continue;
+        }
+        json_put_member(out, i > 0 ? ",{" : "{", "method", str_of(method_text(route->method)));
+        json_put_member(out, ",", "path", str_of(route->path));
+        json_put_member(out, ",", "help", str_of(route->help));
+        (void)fputc('}', out);
+    }
+    if (!request->wants_text) {
+        (void)fputs("]}\n", out);
+    }
+    admin_answer(request, 200);
+}
+
+void admin_route_healthz(struct admin_request *request)
+{
+    bool draining = atomic_load(&request->admin->draining);
+    const char *state = draining ? "draining" : "ok";
+
+    if (request->wants_text) {
+        (void)fprintf(request->out, "%s\n", state);
+    } else {
+        json_put_member(request->out, "{", "state", str_of(state));
+        (void)fputs("}\n", request->out);
+    }
+    admin_answer(request, draining ? 503 : 200);
+}
