@@ -386,3 +386,133 @@ def test_no_priorities_in_a_file(lab, tmp_path):
     journal_lines(lab, journal, f"log.destination={log}", elsewhere=written)
     lines = written()
     assert lines and all(line.startswith("time=") for line in lines)
+
+
+# --- Restarts -----------------------------------------------------------------
+
+
+QUIET = ("server.grace=10s", "server.workers=2", "log.access=off")
+
+
+class Load:
+    """Clients that ask one request over each new connection, as fast as they are answered."""
+
+    def __init__(self, address, url, clients=8):
+        self.address, self.url = address, url
+        self.stopping = threading.Event()
+        self.served = 0
+        self.failures = []
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self):
+        while not self.stopping.is_set():
+            try:
+                peer = wire.connect(self.address)
+            except OSError as error:
+                failure = f"connect: {error}"
+            else:
+                failure = self._ask(peer)
+                peer.close()
+            with self.lock:
+                if failure:
+                    self.failures.append(failure)
+                else:
+                    self.served += 1
+
+    def _ask(self, peer):
+        try:
+            response = peer.get(self.url)
+        except (AssertionError, EOFError, OSError) as error:
+            return f"request: {error!r}"
+        return None if response.status == 200 else f"status {response.status}"
+
+    def wait_served(self, more):
+        """Until so many more have been served."""
+        goal = self.served + more
+        wait_until(lambda: self.served >= goal or self.failures, f"{more} more requests")
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive(), "a client hangs"
+
+
+def slow_origin(lab, pieces=20, pause=0.015):
+    """An answer that takes pieces * pause seconds."""
+
+    def script(peer):
+        while peer.read_request() is not None:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (pieces * 1000))
+            for _ in range(pieces):
+                threading.Event().wait(pause)  # the origin's pace, not a wait of the test
+                peer.send(b"x" * 1000)
+
+    return lab.origin(script)
+
+
+class Download:
+    """One slow download in a thread of its own."""
+
+    def __init__(self, address, url):
+        self.peer = wire.connect(address)
+        self.peer.request("GET", url)
+        self.peer.read_response_head()
+        self.size = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        try:
+            self.size = len(self.peer.read_exactly(20000))
+        except (AssertionError, EOFError, OSError) as error:
+            self.size = repr(error)
+        self.peer.close()
+
+    def result(self):
+        self.thread.join(DEADLINE)
+        return self.size
+
+
+def activated(lab, sock, *options, **how):
+    """A daemon that was handed a listening socket, which stays open here, as with a manager."""
+    script = f"exec 3<&{sock.fileno()}; "
+    script += 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=local exec "$0" "$@"'
+    return lab.fresh(
+        "listen local.address=systemd",
+        *options,
+        wrapper=["bash", "-c", script],
+        pass_fds=[sock.fileno()],
+        release=True,
+        **how,
+    )
+
+
+@pytest.mark.serial
+def test_restarts_under_load_refuse_nobody(lab, figure):
+    """20 restarts through socket activation; a download goes on over each."""
+    sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    moved = socket.socket(fileno=os.dup2(sock.fileno(), 200))
+    lab.at_end(moved.close)
+    sock.close()
+    address = moved.getsockname()
+    slow, quick = slow_origin(lab), lab.origin()
+    proxy = activated(lab, moved, *QUIET)
+    load = Load(address, quick.url())
+    lab.at_end(load.stop)
+    sizes = []
+    for _ in range(20):
+        load.wait_served(50)
+        download = Download(address, slow.url())
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait_exit() == 0
+        proxy = activated(lab, moved, *QUIET)
+        sizes.append(download.result())
+    load.wait_served(50)
+    load.stop()
+    figure(f"20 restarts under load: {load.served} requests, {len(load.failures)} failed")
+    assert load.failures == []
+    assert sizes == [20000] * 20
