@@ -516,3 +516,54 @@ def test_restarts_under_load_refuse_nobody(lab, figure):
     figure(f"20 restarts under load: {load.served} requests, {len(load.failures)} failed")
     assert load.failures == []
     assert sizes == [20000] * 20
+
+
+# --- kill -9, and another start -----------------------------------------------
+
+
+def start_killed_before(lab, *options):
+    """A daemon at an address, for one that was killed there; how long until it is listened on."""
+    begin = time.monotonic()
+    proxy = lab.fresh(
+        *options, "log.access=off", "server.workers=2", release=True, stdout=subprocess.DEVNULL
+    )
+    return proxy, begin
+
+
+def wait_connect(address, begin):
+    """Milliseconds from begin until somebody listens there."""
+
+    def connects():
+        try:
+            wire.connect(address).close()
+            return True
+        except OSError:
+            return False
+
+    wait_until(connects, f"{address} to be listened on")
+    return (time.monotonic() - begin) * 1000
+
+
+@pytest.mark.serial
+def test_kill_and_start_again_under_load(lab, figure):
+    address = ("127.0.0.1", wire.free_port())
+    option = "listen a.address=127.0.0.1:%d" % address[1]
+    proxy, begin = start_killed_before(lab, option)
+    times = [wait_connect(address, begin)]
+    load = Load(address, lab.origin().url())
+    lab.at_end(load.stop)
+    for _ in range(7):
+        load.failures.clear()
+        load.wait_served(50)
+        proxy.kill()
+        proxy, begin = start_killed_before(lab, option)
+        times.append(wait_connect(address, begin))
+    load.failures.clear()
+    load.wait_served(50)
+    load.stop()
+    times.sort()
+    figure(
+        f"kill -9 and start again under load: listening after {times[0]:.0f} to {times[-1]:.0f} ms,"
+        f" median {times[len(times) // 2]:.0f} ms"
+    )
+    assert times[len(times) // 2] < 100
