@@ -89,7 +89,7 @@ def test_abstract_socket(lab):
 def test_ready_after_all_listen_and_all_workers_run(lab, manager, program, tmp_path):
     """In the order of its system calls."""
     trace = tmp_path / "trace"
-    words = [program("strace"), "-f", "-o", trace, "-e", "trace=listen,prctl,sendto"]
+    words = [program("strace"), "-f", "-o", str(trace), "-e", "trace=listen,prctl,sendto"]
     proxy = lab.fresh(
         "listen a.address=127.0.0.1:0",
         f"listen b.address=unix:{tmp_path}/sock",
