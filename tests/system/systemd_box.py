@@ -2,8 +2,11 @@
 """A real systemd as first process of namespaces of its own, on a copy of this machine's root that is
 thrown away: an overlay, its own network with nothing but lo, its own cgroup tree."""
 
+import contextlib
+import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +51,9 @@ cd "$root"
 mkdir old
 pivot_root . old
 umount -l /old
+# As a container manager does it; credentials are mounts that are to be seen outside of where they
+# are made.
+mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=basic.target --log-target=console --show-status=0
 """
@@ -125,6 +131,37 @@ class Box:
         assert not check or result.returncode == 0, (command, result.stdout, result.stderr)
         return result
 
+    def path(self, inside):
+        """A path in the box, as seen from here."""
+        return Path(f"/proc/{self.init}/root") / inside.lstrip("/")
+
+    @contextlib.contextmanager
+    def network(self):
+        """The calling thread is in the box's network: sockets made meanwhile belong there."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as home, open(f"/proc/{self.init}/ns/net") as there:
+            assert libc.setns(there.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+            try:
+                yield
+            finally:
+                assert libc.setns(home.fileno(), 0) == 0
+
+    def process_of(self, unit):
+        """The process id of a unit's main process, as seen from here."""
+        inner = self.show(unit, "MainPID")
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                text = Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue
+            ids = re.search(r"^NSpid:\s+(.*)$", text, re.M)[1].split()
+            if len(ids) > 1 and ids[-1] == inner and ids[0] == pid and self._has(pid):
+                return int(pid)
+        return None
+
+    def _has(self, pid):
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{self.init}/ns/pid")
+
     def write(self, path, text):
         self.run("mkdir", "-p", str(Path(path).parent))
         words = self.enter("tee", path)
@@ -135,7 +172,7 @@ class Box:
         return self.run("systemctl", "show", "-P", name, unit).stdout.strip()
 
     def journal(self, unit):
-        """The messages of a unit with their priorities, as [(number, text)]."""
+        """What a unit's process has written, with its priorities, as [(number, text)]."""
         lines = self.run("journalctl", "-u", unit, "-o", "json", "--no-pager").stdout.splitlines()
         entries = [json.loads(line) for line in lines]
         return [

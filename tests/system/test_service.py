@@ -190,9 +190,10 @@ class Stuck:
         return ptrace(what, self.thread, None, None)
 
     def release(self):
-        if self.thread:
-            assert self._ask(PTRACE_DETACH) == 0
-            self.thread = None
+        """Also of one that was killed meanwhile: it is gone only when its tracer has seen that."""
+        if self.thread and self._ask(PTRACE_DETACH) != 0:
+            os.waitpid(self.thread, WALL)
+        self.thread = None
 
 
 def worker_thread(proxy, number):
@@ -397,8 +398,8 @@ QUIET = ("server.grace=10s", "server.workers=2", "log.access=off")
 class Load:
     """Clients that ask one request over each new connection, as fast as they are answered."""
 
-    def __init__(self, address, url, clients=8):
-        self.address, self.url = address, url
+    def __init__(self, address, url, clients=8, connect=wire.connect):
+        self.address, self.url, self.connect = address, url, connect
         self.stopping = threading.Event()
         self.served = 0
         self.failures = []
@@ -410,7 +411,7 @@ class Load:
     def _run(self):
         while not self.stopping.is_set():
             try:
-                peer = wire.connect(self.address)
+                peer = self.connect(self.address)
             except OSError as error:
                 failure = f"connect: {error}"
             else:
@@ -457,8 +458,8 @@ def slow_origin(lab, pieces=20, pause=0.015):
 class Download:
     """One slow download in a thread of its own."""
 
-    def __init__(self, address, url):
-        self.peer = wire.connect(address)
+    def __init__(self, address, url, connect=wire.connect):
+        self.peer = connect(address)
         self.peer.request("GET", url)
         self.peer.read_response_head()
         self.size = None

@@ -15,7 +15,7 @@ import viaduct_harness
 import wire
 from dns_server import DnsServer
 from systemd_box import Box
-from test_service import Download, Load, slow_origin
+from test_service import Download, Load, Stuck, slow_origin
 from wire import DEADLINE, wait_until
 
 UNITS = viaduct_harness.ROOT / "systemd"
@@ -256,3 +256,138 @@ def test_service_starts_serves_and_stops(machine):
     machine.run("systemctl", "stop", "viaduct.service")
     assert machine.show("viaduct.service", "Result") == "success"
     assert machine.show("viaduct.service", "ExecMainStatus") == "0"
+
+
+def drop_in(machine, text):
+    machine.write("/run/systemd/system/viaduct.service.d/test.conf", "[Service]\n" + text)
+    machine.run("systemctl", "daemon-reload")
+
+
+def test_service_is_nobody_in_particular(machine):
+    machine.run("systemctl", "start", "viaduct.service")
+    status = Path(f"/proc/{machine.process_of('viaduct.service')}/status").read_text()
+    assert re.search(r"^Uid:\s+(\d+)", status, re.M)[1] != "0"
+    for name, value in (("CapEff", "0"), ("CapBnd", "0"), ("NoNewPrivs", "1"), ("Seccomp", "2")):
+        assert int(re.search(rf"^{name}:\s+(\w+)", status, re.M)[1], 16) == int(value), name
+    assert "running as root" not in str(machine.journal("viaduct.service"))
+
+
+def test_wrong_configuration_is_not_tried_again(machine):
+    machine.write("/etc/viaduct/viaduct.ini", "[access]\nx = alow to any\n")
+    assert machine.run("systemctl", "start", "viaduct.service", check=False).returncode != 0
+    assert machine.show("viaduct.service", "ExecMainStatus") == "78"
+    assert machine.show("viaduct.service", "NRestarts") == "0"
+    assert machine.show("viaduct.service", "ActiveState") == "failed"
+
+
+def test_priorities_in_a_real_journal(machine):
+    machine.run("systemctl", "start", "viaduct.service")
+    assert status_of(machine, "http://127.0.0.1:1/refused") == "403"
+    machine.run("systemctl", "stop", "viaduct.service")
+    entries = machine.journal("viaduct.service")
+    assert (5, "viaduct serves") in [(p, re.sub(r'.*msg="(.*)"$', r"\1", m)) for p, m in entries]
+    assert [p for p, m in entries if "/refused" in m] == [6]
+    assert not [m for _, m in entries if m.startswith("<")]
+
+
+def test_one_that_was_killed_is_started_again(machine):
+    machine.run("systemctl", "start", "viaduct.service")
+    os.kill(machine.process_of("viaduct.service"), signal.SIGKILL)
+    wait_until(lambda: machine.show("viaduct.service", "NRestarts") == "1", "the restart")
+    wait_until(lambda: machine.show("viaduct.service", "ActiveState") == "active", "it to be ready")
+    assert status_of(machine, "http://127.0.0.1:1/") == "403"
+
+
+def test_watchdog_restarts_one_whose_worker_is_stuck(machine, lab):
+    drop_in(machine, "WatchdogSec=1s\n")
+    machine.run("systemctl", "start", "viaduct.service")
+    process = machine.process_of("viaduct.service")
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    worker = next(int(t.name) for t in tasks if (t / "comm").read_text() == "viaduct-0\n")
+    stuck = Stuck(worker)
+    lab.at_end(stuck.release)
+    # SIGABRT comes to the whole process; the thread that stands still ends once it is let go.
+    wait_until(
+        lambda: "watchdog" in machine.show("viaduct.service", "Result")
+        or "stop-watchdog" in machine.show("viaduct.service", "SubState"),
+        "the watchdog to strike",
+    )
+    stuck.release()
+    wait_until(lambda: machine.show("viaduct.service", "NRestarts") == "1", "the restart")
+    wait_until(lambda: machine.show("viaduct.service", "ActiveState") == "active", "it to be ready")
+    assert status_of(machine, "http://127.0.0.1:1/") == "403"
+
+
+def test_credentials(machine):
+    """A file that only root may read, handed over by the manager."""
+    machine.write("/root/users", USERS)
+    machine.run("chmod", "0600", "/root/users")
+    drop_in(machine, "LoadCredential=users:/root/users\n")
+    users = "/run/credentials/viaduct.service/users"
+    machine.write(
+        "/etc/viaduct/viaduct.ini", f"[auth]\nusers = {users}\n[access]\na = allow to any user *\n"
+    )
+    machine.run("systemctl", "start", "viaduct.service")
+    assert status_of(machine, "http://192.0.2.1/") == "407"
+
+
+def test_unix_socket_in_the_runtime_directory(machine):
+    machine.write(
+        "/etc/viaduct/viaduct.ini",
+        "[listen u]\naddress = unix:/run/viaduct/proxy.sock\n[access]\nno = deny to any\n",
+    )
+    machine.run("systemctl", "start", "viaduct.service")
+    peer = wire.connect(str(machine.path("/run/viaduct/proxy.sock")))
+    assert peer.get("http://127.0.0.1:1/").status == 403
+    peer.close()
+    wait_until(
+        lambda: [m for _, m in machine.journal("viaduct.service") if "client=unix:0 " in m],
+        "the client by its user",
+    )
+
+
+def test_log_file_is_rotated(machine):
+    machine.write("/etc/logrotate.d/viaduct", (UNITS / "logrotate.conf").read_text())
+    machine.write(
+        "/etc/viaduct/viaduct.ini", CONFIG + "[log]\ndestination = /var/log/viaduct/access.log\n"
+    )
+    machine.run("systemctl", "start", "viaduct.service")
+    log = machine.path("/var/log/private/viaduct/access.log")
+    assert status_of(machine, "http://127.0.0.1:1/before") == "403"
+    wait_until(lambda: "/before" in log.read_text(), "the line")
+    machine.run("logrotate", "-f", "/etc/logrotate.d/viaduct")
+    wait_until(log.exists, "the new file")
+    assert status_of(machine, "http://127.0.0.1:1/after") == "403"
+    wait_until(lambda: "/after" in log.read_text(), "the line")
+    assert "/before" not in log.read_text()
+    assert "/before" in log.with_name("access.log.1").read_text()
+
+
+def test_restarts_by_the_manager_refuse_nobody(machine, lab, figure):
+    """`systemctl restart` 20 times, under load, with a download each that fits in server.grace."""
+
+    def connect(address):
+        with machine.network():
+            return wire.connect(address)
+
+    with machine.network():
+        quick, slow = lab.origin(), slow_origin(lab)
+    machine.write("/etc/viaduct/viaduct.ini", CONFIG.replace("debug", "warning"))
+    machine.run("systemctl", "start", "viaduct.socket")
+    assert machine.show("viaduct.service", "ActiveState") == "inactive"
+    address = ("127.0.0.1", 8080)
+    load = Load(address, quick.url(), connect=connect)
+    lab.at_end(load.stop)
+    sizes = []
+    for _ in range(20):
+        load.wait_served(50)
+        download = Download(address, slow.url(), connect=connect)
+        machine.run("systemctl", "restart", "viaduct.service")
+        sizes.append(download.result())
+    load.wait_served(50)
+    load.stop()
+    figure(
+        f"20 x systemctl restart under load: {load.served} requests, {len(load.failures)} failed"
+    )
+    assert load.failures == []
+    assert sizes == [20000] * 20
