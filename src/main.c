@@ -19,21 +19,16 @@
 #include "policy/policy.h"
 #include "policy/snapshot.h"
 #include "resolve/resolver.h"
+#include "server/admin_address.h"
+#include "server/exit_code.h"
 #include "server/explain.h"
 #include "server/privileges.h"
+#include "server/remote.h"
 #include "server/server.h"
 
 #ifndef VIADUCT_VERSION
 #define VIADUCT_VERSION "unknown"
 #endif
-
-enum exit_code {
-    EXIT_OK = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_UNDECIDED = 3,
-    EXIT_CONF = 78, /* EX_CONFIG of sysexits.h: the service manager does not start it again */
-};
 
 #define MESSAGE_LINE_MAX 2048
 #define USER_NAME_MAX 256
@@ -47,19 +42,32 @@ static const char usage[] =
     "configuration\n"
     "  viaduct config  [-c FILE] [-o SECTION.KEY=VALUE]... [--show-secrets]\n"
     "                                                         show the effective configuration\n"
-    "  viaduct explain [-c FILE] [-o SECTION.KEY=VALUE]... [--client ADDR] [--user NAME]\n"
-    "                  [--method METHOD] [--listener NAME] [--time 'YYYY-MM-DD HH:MM']\n"
-    "                  [--resolve ADDR[,ADDR]] [--json] URL or HOST:PORT\n"
+    "  viaduct explain [-c FILE | -s SOCKET] [-o SECTION.KEY=VALUE]... [--client ADDR]\n"
+    "                  [--user NAME] [--method METHOD] [--listener NAME]\n"
+    "                  [--time 'YYYY-MM-DD HH:MM'] [--resolve ADDR[,ADDR]] [--json]\n"
+    "                  URL or HOST:PORT\n"
     "                                                         tell what would happen to a request\n"
+    "  viaduct status      [-s SOCKET] [--json]               tell how the running daemon is\n"
+    "  viaduct rules       [-s SOCKET] [--json]               its rules, and how often each "
+    "decided\n"
+    "  viaduct connections [-s SOCKET] [--json] [--would-deny [--close]]\n"
+    "                                                         what runs, or what of it its rules\n"
+    "                                                         would refuse now\n"
+    "  viaduct kill ID     [-s SOCKET] [--json]               end one of them\n"
+    "  viaduct reload      [-s SOCKET] [--json]               read the configuration again\n"
     "  viaduct --help, -h; viaduct --version, -V\n"
     "\n"
     "  -c FILE               read FILE; without it " CONF_DEFAULT_PATH ",\n"
     "                        if there is such a file\n"
+    "  -s SOCKET             ask the daemon there: unix:/PATH or IP:PORT; without it at the\n"
+    "                        configuration's admin.address, else " ADMIN_DEFAULT_PATH "\n"
     "  -o SECTION.KEY=VALUE  replace one value, as in -o 'listen lan.address=*:3128'\n"
     "\n"
-    "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration;\n"
+    "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration\n"
+    "(of reload, too, where the daemon refused it);\n"
     "of explain: 0 allowed, 1 denied, 3 not decided.\n"
-    "Signals: TERM and INT end it gracefully, a second one at once; USR1 reopens the log file.\n";
+    "Signals: TERM and INT end it gracefully, a second one at once; HUP reads the configuration\n"
+    "again; USR1 reopens the log file.\n";
 
 /* A descriptor 0, 1 or 2 that is closed would be the next socket's, and the log would go there. */
 static void open_standard_descriptors(void)
@@ -128,14 +136,14 @@ static int show_config(const struct conf *conf, bool show_secrets,
 }
 
 /* An answer that cannot be had is no denial. */
-static int explain(const struct args_explain *words, const struct snapshot *snapshot)
+static int explain(const struct args *args, const struct snapshot *snapshot)
 {
     const char *no_color = getenv("NO_COLOR");
     struct explain_question question;
     struct explain_answer answer;
     char error[512];
     int code;
-    int r = explain_read(words, snapshot->conf, &question, error, sizeof(error));
+    int r = explain_read(&args->explain, snapshot->conf, &question, error, sizeof(error));
 
     if (r == EXPLAIN_WRONG) {
         (void)fprintf(stderr, "viaduct: %s\n", error);
@@ -148,7 +156,7 @@ static int explain(const struct args_explain *words, const struct snapshot *snap
         (void)fprintf(stderr, "viaduct: %s\n", strerror(-r));
         return EXIT_UNDECIDED;
     }
-    if (words->json) {
+    if (args->json) {
         explain_show_json(&question, &answer, stdout);
     } else {
         explain_show(&question, &answer, isatty(1) && !(no_color && *no_color), stdout);
@@ -174,7 +182,7 @@ static int run_loaded(const struct args *args, struct snapshot *snapshot,
         return server_run(snapshot, &source, messages);
     }
     if (args->command == ARGS_EXPLAIN) {
-        code = explain(&args->explain, snapshot);
+        code = explain(args, snapshot);
     } else if (args->command == ARGS_CHECK) {
         code = check(snapshot->conf, messages);
     } else {
@@ -246,6 +254,14 @@ static int run_with_conf(const struct args *args)
     return code;
 }
 
+static int ask_daemon(const struct args *args)
+{
+    int code = remote_run(args);
+    int failed = args->command == ARGS_EXPLAIN ? EXIT_UNDECIDED : EXIT_FAILED;
+
+    return finish_output(code) == code ? code : failed;
+}
+
 static int run(const struct args *args)
 {
     switch (args->command) {
@@ -254,10 +270,17 @@ static int run(const struct args *args)
         return finish_output(EXIT_OK);
     case ARGS_VERSION:
         return show_version();
+    case ARGS_STATUS:
+    case ARGS_RULES:
+    case ARGS_CONNECTIONS:
+    case ARGS_KILL:
+    case ARGS_RELOAD:
+        return ask_daemon(args);
+    case ARGS_EXPLAIN:
+        return args->socket ? ask_daemon(args) : run_with_conf(args);
     case ARGS_SERVE:
     case ARGS_CHECK:
     case ARGS_CONFIG:
-    case ARGS_EXPLAIN:
         break;
     }
     return run_with_conf(args);

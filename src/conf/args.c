@@ -20,14 +20,29 @@ struct parser {
     size_t cap;
 };
 
+/* What a command takes beside -c and -o; bits. */
+enum {
+    TAKES_SECRETS = 1 << 0,
+    TAKES_QUESTION = 1 << 1, /* the options of explain_options */
+    TAKES_JSON = 1 << 2,
+    TAKES_SOCKET = 1 << 3,
+    TAKES_WOULD_DENY = 1 << 4, /* and --close */
+};
+
 static const struct {
     const char *word;
     enum args_command command;
+    unsigned takes;
 } commands[] = {
-    {"serve", ARGS_SERVE},
-    {"check", ARGS_CHECK},
-    {"config", ARGS_CONFIG},
-    {"explain", ARGS_EXPLAIN},
+    {"serve", ARGS_SERVE, 0},
+    {"check", ARGS_CHECK, 0},
+    {"config", ARGS_CONFIG, TAKES_SECRETS},
+    {"explain", ARGS_EXPLAIN, TAKES_QUESTION | TAKES_JSON | TAKES_SOCKET},
+    {"status", ARGS_STATUS, TAKES_JSON | TAKES_SOCKET},
+    {"rules", ARGS_RULES, TAKES_JSON | TAKES_SOCKET},
+    {"connections", ARGS_CONNECTIONS, TAKES_JSON | TAKES_SOCKET | TAKES_WOULD_DENY},
+    {"kill", ARGS_KILL, TAKES_JSON | TAKES_SOCKET},
+    {"reload", ARGS_RELOAD, TAKES_JSON | TAKES_SOCKET},
 };
 
 /* Options of `explain` with a value. */
@@ -56,11 +71,28 @@ static int wrong(struct parser *parser, const char *fmt, ...)
     return ARGS_WRONG;
 }
 
+/* What a command is about: the target of explain, the ID of kill. False: it takes none, or has it.
+ */
+static bool take_operand(struct parser *parser, const char *word)
+{
+    struct args *args = parser->args;
+    const char **operand = NULL;
+
+    if (parser->has_command && args->command == ARGS_EXPLAIN) {
+        operand = &args->explain.target;
+    } else if (parser->has_command && args->command == ARGS_KILL) {
+        operand = &args->id;
+    }
+    if (!operand || *operand) {
+        return false;
+    }
+    *operand = word;
+    return true;
+}
+
 static int take_command(struct parser *parser, const char *word)
 {
-    if (parser->has_command && parser->args->command == ARGS_EXPLAIN &&
-        !parser->args->explain.target) {
-        parser->args->explain.target = word;
+    if (take_operand(parser, word)) {
         return 0;
     }
     if (parser->has_command) {
@@ -74,12 +106,21 @@ static int take_command(struct parser *parser, const char *word)
         }
     }
     return wrong(parser,
-                 "unknown command '%s' (there are serve, check, config and explain; a file is "
-                 "named with -c FILE)",
+                 "unknown command '%s' (viaduct --help names them; a file is named with -c FILE)",
                  word);
 }
 
-/* -c or -o; what it names is the rest of its word, or the next word. */
+static int set_once(struct parser *parser, const char **field, const char *value,
+                    const char *complaint)
+{
+    if (*field) {
+        return wrong(parser, "%s", complaint);
+    }
+    *field = value;
+    return 0;
+}
+
+/* -c, -o or -s; what it names is the rest of its word, or the next word. */
 static int take_valued(struct parser *parser, const char *word)
 {
     struct args *args = parser->args;
@@ -88,19 +129,22 @@ static int take_valued(struct parser *parser, const char *word)
     if (*value == '\0') {
         if (parser->next == parser->argc) {
             return wrong(parser, "%s wants %s", word,
-                         word[1] == 'c' ? "a file" : "SECTION.KEY=VALUE");
+                         word[1] == 'c'   ? "a file"
+                         : word[1] == 's' ? "a socket: unix:/PATH or IP:PORT"
+                                          : "SECTION.KEY=VALUE");
         }
         value = parser->argv[parser->next++];
     }
-    if (word[1] == 'o') {
+    switch (word[1]) {
+    case 'o':
         args->overrides[args->override_count++] = value;
         return 0;
+    case 's':
+        return set_once(parser, &args->socket, value, "-s stands twice");
+    default:
+        return set_once(parser, &args->conf_path, value,
+                        "-c stands twice; a file can include others");
     }
-    if (args->conf_path) {
-        return wrong(parser, "-c stands twice; a file can include others");
-    }
-    args->conf_path = value;
-    return 0;
 }
 
 /* One of explain_options: what it sets is behind its '=', or the next word. False: word is none of
@@ -128,6 +172,30 @@ static bool take_explain_option(struct parser *parser, const char *word, int *re
     return false;
 }
 
+/* Options without a value. */
+static bool take_flag(struct parser *parser, const char *word)
+{
+    struct args *args = parser->args;
+    const struct {
+        const char *word;
+        bool *flag;
+    } flags[] = {
+        {"--", &parser->only_words},
+        {"--json", &args->json},
+        {"--show-secrets", &args->show_secrets},
+        {"--would-deny", &args->would_deny},
+        {"--close", &args->close},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if (strcmp(word, flags[i].word) == 0) {
+            *flags[i].flag = true;
+            return true;
+        }
+    }
+    return false;
+}
+
 static int take_option(struct parser *parser, const char *word)
 {
     int error = 0;
@@ -135,23 +203,10 @@ static int take_option(struct parser *parser, const char *word)
     if (take_explain_option(parser, word, &error)) {
         return error;
     }
-    if (strcmp(word, "--json") == 0) {
-        parser->args->explain.json = true;
+    if (take_flag(parser, word)) {
         return 0;
     }
-    if (word[1] == 's') {
-        return wrong(parser, "-s: asking a running daemon comes with a later version; without -s "
-                             "explain reads the configuration itself");
-    }
-    if (strcmp(word, "--") == 0) {
-        parser->only_words = true;
-        return 0;
-    }
-    if (strcmp(word, "--show-secrets") == 0) {
-        parser->args->show_secrets = true;
-        return 0;
-    }
-    if (word[1] == 'c' || word[1] == 'o') {
+    if (word[1] == 'c' || word[1] == 'o' || word[1] == 's') {
         return take_valued(parser, word);
     }
     return wrong(parser, "unknown option '%s' (see viaduct --help)", word);
@@ -182,23 +237,55 @@ static const char *given_explain_option(const struct args_explain *explain)
             return explain_options[i].word;
         }
     }
-    return explain->json ? "--json" : NULL;
+    return NULL;
+}
+
+static int check_options(struct parser *parser)
+{
+    const struct args *args = parser->args;
+    const struct {
+        const char *word; /* NULL: was not given */
+        unsigned takes;
+    } given[] = {
+        {args->show_secrets ? "--show-secrets" : NULL, TAKES_SECRETS},
+        {given_explain_option(&args->explain), TAKES_QUESTION},
+        {args->json ? "--json" : NULL, TAKES_JSON},
+        {args->socket ? "-s" : NULL, TAKES_SOCKET},
+        {args->would_deny ? "--would-deny" : NULL, TAKES_WOULD_DENY},
+        {args->close ? "--close" : NULL, TAKES_WOULD_DENY},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+        for (size_t k = 0; given[i].word && k < ARRAY_LEN(commands); k++) {
+            if (commands[k].command == args->command && !(commands[k].takes & given[i].takes)) {
+                return wrong(parser, "the command %s has no option %s", commands[k].word,
+                             given[i].word);
+            }
+        }
+    }
+    return 0;
 }
 
 /* What no word alone tells. */
 static int check_words(struct parser *parser)
 {
     const struct args *args = parser->args;
-    const char *option = given_explain_option(&args->explain);
+    int error = check_options(parser);
 
-    if (args->show_secrets && args->command != ARGS_CONFIG) {
-        return wrong(parser, "--show-secrets belongs to the command config");
-    }
-    if (option && args->command != ARGS_EXPLAIN) {
-        return wrong(parser, "%s belongs to the command explain", option);
+    if (error) {
+        return error;
     }
     if (args->command == ARGS_EXPLAIN && !args->explain.target) {
         return wrong(parser, "explain wants a URL or HOST:PORT");
+    }
+    if (args->command == ARGS_EXPLAIN && args->socket && args->conf_path) {
+        return wrong(parser, "explain asks the daemon (-s) or reads a file (-c), not both");
+    }
+    if (args->command == ARGS_KILL && !args->id) {
+        return wrong(parser, "kill wants the ID that 'viaduct connections' or the log tells");
+    }
+    if (args->close && !args->would_deny) {
+        return wrong(parser, "--close ends what --would-deny lists, and wants it");
     }
     return 0;
 }

@@ -16,6 +16,11 @@ enum args_command {
     ARGS_CHECK,
     ARGS_CONFIG,
     ARGS_EXPLAIN,
+    ARGS_STATUS,
+    ARGS_RULES,
+    ARGS_CONNECTIONS,
+    ARGS_KILL,
+    ARGS_RELOAD,
     ARGS_HELP,
     ARGS_VERSION,
 };
@@ -24,7 +29,6 @@ enum args_command {
 struct args_explain {
     const char *target; /* always given */
     const char *client, *user, *method, *listener, *time, *resolve;
-    bool json;
 };
 
 struct args {
@@ -33,6 +37,11 @@ struct args {
     const char **overrides; /* owned: each -o, borrowed from argv, in order */
     size_t override_count;
     bool show_secrets;
+    bool json;
+    const char *socket; /* -s, borrowed from argv; NULL: none */
+    const char *id;     /* of kill, always given; borrowed from argv */
+    bool would_deny;    /* of connections, as close, which comes with it alone */
+    bool close;
     struct args_explain explain;
 };
 

@@ -227,7 +227,7 @@ static int compile(struct compiler *c)
     for (size_t i = 0; i < c->conf->rule_count && !error; i++) {
         c->rule = &c->conf->rules[i];
         if (str_eq(str_of(c->rule->table), STR(TABLE))) {
-            lines[count] = (struct line){0};
+            lines[count] = (struct line){.number = count};
             error = compile_line(c, &lines[count++]);
         }
     }

@@ -9,6 +9,11 @@
 #include "policy/match.h"
 #include "policy/policy_private.h"
 
+size_t policy_row_count(const struct policy *policy)
+{
+    return POLICY_BUILTIN_COUNT + policy->access.count;
+}
+
 size_t policy_line_count(const struct policy *policy)
 {
     return policy->access.count;
@@ -25,6 +30,25 @@ static struct str action_word(const struct line *line)
         break;
     }
     return STR("allow");
+}
+
+static void tell_line(const struct line *line, struct policy_line *ret)
+{
+    *ret = (struct policy_line){
+        .name = line->name,
+        .text = line->text,
+        .origin = line->origin,
+        .action = action_word(line),
+    };
+}
+
+void policy_row(const struct policy *policy, uint32_t row, struct policy_line *ret)
+{
+    if (row < POLICY_BUILTIN_COUNT) {
+        policy_builtin_row((enum policy_builtin)row, ret);
+    } else {
+        tell_line(&policy->access.lines[row - POLICY_BUILTIN_COUNT], ret);
+    }
 }
 
 static struct str failed_text(const struct match_view *view, uint32_t number,
@@ -45,12 +69,7 @@ static void explain(const struct match_view *view, uint32_t number, struct polic
     const struct line *line = &view->table->lines[number];
     unsigned state = match_line(view, number);
 
-    *ret = (struct policy_line){
-        .name = line->name,
-        .text = line->text,
-        .origin = line->origin,
-        .action = action_word(line),
-    };
+    tell_line(line, ret);
     if (state != MATCH_NO) {
         ret->answer = state == MATCH_YES ? POLICY_YES : POLICY_LINE_OPEN;
         ret->needs = state;

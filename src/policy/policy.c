@@ -7,6 +7,16 @@
 
 #define BUILTIN_ORIGIN ((struct conf_origin){NULL, 0})
 
+static const struct {
+    struct str name, text;
+} builtins[] = {
+    [POLICY_BUILTIN_LOOP] = {STR("builtin:loop"), STR("what would come back to this proxy")},
+    [POLICY_BUILTIN_DEFAULT] = {STR("builtin:default"), STR("what no line allows")},
+    [POLICY_BUILTIN_PRIVATE_ADDRESS] =
+        {STR("builtin:private-address"),
+         STR("what a line would allow but for the 'to public' that it implies")},
+};
+
 static void set_verdict(struct policy_verdict *verdict, enum policy_action action, struct str rule,
                         struct str details)
 {
@@ -16,11 +26,19 @@ static void set_verdict(struct policy_verdict *verdict, enum policy_action actio
     verdict->details = details;
 }
 
+static void set_builtin(struct policy_verdict *verdict, enum policy_builtin builtin,
+                        struct str details)
+{
+    set_verdict(verdict, POLICY_DENY, builtins[builtin].name, details);
+    verdict->row = builtin;
+}
+
 static void set_by_line(struct policy_verdict *verdict, enum policy_action action,
                         const struct line *line)
 {
     set_verdict(verdict, action, line->name, STR(""));
     verdict->origin = line->origin;
+    verdict->row = POLICY_BUILTIN_COUNT + line->number;
 }
 
 static void set_open(struct policy_verdict *verdict, unsigned needs)
@@ -33,9 +51,9 @@ static void set_open(struct policy_verdict *verdict, unsigned needs)
 static void set_default(struct policy_verdict *verdict, const struct line *private)
 {
     if (private) {
-        set_verdict(verdict, POLICY_DENY, STR("builtin:private-address"), private->private_details);
+        set_builtin(verdict, POLICY_BUILTIN_PRIVATE_ADDRESS, private->private_details);
     } else {
-        set_verdict(verdict, POLICY_DENY, STR("builtin:default"), STR("no rule allows it"));
+        set_builtin(verdict, POLICY_BUILTIN_DEFAULT, STR("no rule allows it"));
     }
 }
 
@@ -182,9 +200,10 @@ void policy_decide(const struct policy *policy, const struct policy_facts *facts
     struct match_view view;
 
     ret->needs = 0;
+    ret->row = 0;
     ret->would_deny_count = 0;
     if (is_loop(facts)) {
-        set_verdict(ret, POLICY_DENY, STR("builtin:loop"),
+        set_builtin(ret, POLICY_BUILTIN_LOOP,
                     facts->own_via ? STR("the request has been through this proxy already")
                                    : STR("the address and port are this proxy's own"));
         return;
@@ -227,4 +246,12 @@ void policy_diff_lists(const struct policy *before, const struct policy *after,
     struct list_diff diff = {.tell = tell, .arg = arg};
 
     domains_shelf_diff(&before->shelf, &after->shelf, tell_list, &diff);
+}
+
+void policy_builtin_row(enum policy_builtin builtin, struct policy_line *ret)
+{
+    *ret = (struct policy_line){.name = builtins[builtin].name,
+                                .text = builtins[builtin].text,
+                                .origin = BUILTIN_ORIGIN,
+                                .action = STR("deny")};
 }

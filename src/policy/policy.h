@@ -65,6 +65,14 @@ enum policy_action {
     POLICY_ALLOW,     /* from POLICY_ADDRESS on */
 };
 
+/* The names that decide without a line. */
+enum policy_builtin {
+    POLICY_BUILTIN_LOOP,
+    POLICY_BUILTIN_DEFAULT,
+    POLICY_BUILTIN_PRIVATE_ADDRESS,
+    POLICY_BUILTIN_COUNT,
+};
+
 #define POLICY_REPORTS_MAX 8 /* names of report lines that one verdict holds */
 
 /* Views live as long as the policy. */
@@ -72,6 +80,7 @@ struct policy_verdict {
     enum policy_action action;
     unsigned needs;            /* POLICY_OPEN: bits of enum policy_need */
     struct str rule;           /* the deciding line's name or builtin:*; empty while open */
+    uint32_t row;              /* of policy_row, where rule is not empty */
     struct conf_origin origin; /* where that line stands; built-in for builtin:* */
     struct str details; /* one more sentence for client and log; may be empty; no addresses. It may
                            name a rule: to be shown only where rule is */
@@ -121,6 +130,11 @@ struct policy_line {
     size_t failed_count;
     bool is_for_others; /* one of those is about the client: from, listener, user */
 };
+
+/* Whatever may decide: each enum policy_builtin, then the lines in the order of the walk. */
+size_t policy_row_count(const struct policy *policy);
+/* Its name, text, origin and action alone; of a builtin the text says when it decides. */
+void policy_row(const struct policy *policy, uint32_t row, struct policy_line *ret);
 
 size_t policy_line_count(const struct policy *policy);
 /* index counts from 0, in the order of the walk. */

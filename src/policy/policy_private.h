@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "policy/domains.h"
+#include "policy/policy.h"
 #include "policy/table.h"
 
 struct conf;
@@ -21,6 +22,9 @@ struct policy {
     struct table access;
     unsigned needs; /* bits of enum policy_need, beyond address and request */
 };
+
+/* policy.c: of policy_row. */
+void policy_builtin_row(enum policy_builtin builtin, struct policy_line *ret);
 
 /* warn.c: adds the warnings about a policy without errors. */
 void policy_warn(const struct policy *policy, const struct conf *conf,

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "conf/conf.h"
 #include "policy/auth_users.h"
+#include "policy/hits.h"
 #include "policy/policy.h"
 
 static int load_users(struct snapshot *snapshot, struct conf_messages *messages)
@@ -60,7 +61,7 @@ int snapshot_load(const struct conf_load_options *options, const struct snapshot
 }
 
 int snapshot_settle(struct snapshot *snapshot, const char *via_name, struct addr *own,
-                    size_t own_count)
+                    size_t own_count, const struct snapshot *previous, size_t workers)
 {
     char *name = mem_strdup(via_name);
 
@@ -69,7 +70,9 @@ int snapshot_settle(struct snapshot *snapshot, const char *via_name, struct addr
     snapshot->own_address_count = own_count;
     mem_free((char *)(uintptr_t)snapshot->via_name.ptr);
     snapshot->via_name = name ? str_of(name) : (struct str){0};
-    return name ? 0 : -ENOMEM;
+    return name ? hits_new(snapshot->policy, previous ? previous->hits : NULL, workers,
+                           &snapshot->hits)
+                : -ENOMEM;
 }
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
@@ -85,6 +88,7 @@ void snapshot_unref(struct snapshot *snapshot)
     }
     mem_free((char *)(uintptr_t)snapshot->via_name.ptr);
     mem_free(snapshot->own_addresses);
+    hits_free(snapshot->hits);
     auth_users_unref(snapshot->users);
     policy_free(snapshot->policy);
     conf_free(snapshot->conf);

@@ -20,6 +20,7 @@ struct auth_users;
 struct conf;
 struct conf_load_options;
 struct conf_messages;
+struct hits;
 struct policy;
 
 struct snapshot {
@@ -32,6 +33,7 @@ struct snapshot {
     struct str via_name;        /* owned: server.name and eight hex digits */
     struct addr *own_addresses; /* owned: where we listen, for the loop guard */
     size_t own_address_count;
+    struct hits *hits; /* owned: how often each row of the policy has decided */
 };
 
 /* Reads configuration, rules and the files that they name. previous is the snapshot in force, whose
@@ -42,8 +44,9 @@ struct snapshot {
 MUST_USE int snapshot_load(const struct conf_load_options *options, const struct snapshot *previous,
                            struct snapshot **ret, struct conf_messages *messages);
 /* Before any other thread sees it: the name in Via (copied), and where this instance listens
- * (given, from mem_alloc). 0 or -ENOMEM, then own is freed. */
+ * (given, from mem_alloc); counters for so many workers, which go on from those of previous (NULL:
+ * none). 0 or -ENOMEM. */
 MUST_USE int snapshot_settle(struct snapshot *snapshot, const char *via_name, struct addr *own,
-                             size_t own_count);
+                             size_t own_count, const struct snapshot *previous, size_t workers);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_unref(struct snapshot *snapshot); /* accepts NULL */

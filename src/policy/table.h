@@ -28,6 +28,7 @@ struct line {
     struct str text;
     struct conf_origin origin;
     enum line_action action;
+    uint32_t number; /* in the order of the walk, from 0 */
     struct rule rule;
     struct str private_details; /* of an allow with an implied `to public`: what to say when only
                                    that was in the way */

@@ -122,12 +122,12 @@ void exchange_finish(struct exchange *x, const char *end)
 {
     struct log_record record;
 
-    proxy_count(&x->proxy->served, 1);
     if (x->state != EXCHANGE_TUNNEL) {
         exchange_fill_record(x, end ? end : x->end ? x->end : "complete", &record);
         x->down->count(x->downstream, &record.bytes_in, &record.bytes_out);
         access_log_put(&x->proxy->access, &record);
     }
+    exchange_count(x);
     exchange_forget(x);
 }
 

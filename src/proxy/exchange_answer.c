@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "io/io.h"
 #include "log/record.h"
+#include "policy/hits.h"
 #include "proxy/exchange_private.h"
 
 /* Of a body: read and thrown away rather than answered with the connection's end. */
@@ -197,6 +198,39 @@ struct str exchange_join_reports(struct exchange *x, const struct policy_verdict
     return joined;
 }
 
+static struct str reports_of(struct exchange *x)
+{
+    return x->allowed_count > 0 ? x->would_deny : exchange_join_reports(x, &x->verdict);
+}
+
+static struct str rule_of(const struct exchange *x)
+{
+    return x->rule.len > 0 ? x->rule : x->verdict.rule;
+}
+
+/* The row is known of a verdict by the policy in force. */
+static void count_rules(struct exchange *x)
+{
+    struct hits *hits = x->proxy->tenure->snapshot->hits;
+    struct str reports = reports_of(x);
+    bool has_row = x->rule.len == 0 && x->tenure == x->proxy->tenure;
+
+    if (has_row && x->verdict.rule.len > 0) {
+        hits_count(hits, x->proxy->worker, x->verdict.row);
+    } else {
+        hits_count_named(hits, x->proxy->worker, rule_of(x));
+    }
+    while (reports.len > 0) {
+        hits_count_named(hits, x->proxy->worker, str_cut(&reports, ','));
+    }
+}
+
+void exchange_count(struct exchange *x)
+{
+    tally_add(&x->proxy->tally.requests, 1);
+    count_rules(x);
+}
+
 void exchange_fill_record(struct exchange *x, const char *end, struct log_record *ret)
 {
     const struct request *request = &x->request;
@@ -214,8 +248,8 @@ void exchange_fill_record(struct exchange *x, const char *end, struct log_record
         .target = request->target_text,
         .version = version_text(x),
         .status = x->status,
-        .rule = x->rule.len > 0 ? x->rule : x->verdict.rule,
-        .would_deny = x->allowed_count > 0 ? x->would_deny : exchange_join_reports(x, &x->verdict),
+        .rule = rule_of(x),
+        .would_deny = reports_of(x),
         .route = x->allowed_count > 0 ? STR("direct") : STR(""),
         .upstream = x->upstream,
         .reused = reached && x->reused,

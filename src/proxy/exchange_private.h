@@ -28,6 +28,7 @@ enum exchange_timer { TIMER_NONE, TIMER_CONNECT, TIMER_RESPONSE, TIMER_IDLE, TIM
 struct allowed {
     struct addr addr;
     struct str rule;
+    uint32_t row;          /* of that rule */
     struct str would_deny; /* comma separated */
 };
 
@@ -137,6 +138,8 @@ void exchange_reply_challenge(struct exchange *x, const char *details);
 /* With Retry-After; 0: the usual time. */
 void exchange_reply_later(struct exchange *x, enum reply_reason reason, uint64_t retry_after_ms);
 enum reply_reason exchange_connect_reason(int error);
+/* Counts the request, the rule that decided it, and the reports that it passed. */
+void exchange_count(struct exchange *x);
 /* Fills all fields; strings are borrowed from x. */
 void exchange_fill_record(struct exchange *x, const char *end, struct log_record *ret);
 

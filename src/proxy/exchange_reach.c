@@ -61,6 +61,7 @@ void exchange_reached(struct exchange *x, const struct addr *addr)
     for (size_t i = 0; i < x->allowed_count; i++) {
         if (addr_eq(&x->allowed[i].addr, addr)) {
             x->verdict.rule = x->allowed[i].rule;
+            x->verdict.row = x->allowed[i].row;
             x->would_deny = x->allowed[i].would_deny;
         }
     }
@@ -216,6 +217,7 @@ static bool note_allowed(struct exchange *x, const struct addr *addr,
     x->allowed[x->allowed_count++] = (struct allowed){
         .addr = *addr,
         .rule = verdict->rule,
+        .row = verdict->row,
         .would_deny = exchange_join_reports(x, verdict),
     };
     return true;

@@ -35,14 +35,6 @@ struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX])
     return text_str(&id);
 }
 
-/* No other thread writes it: no locked instruction is needed. */
-void proxy_count(_Atomic uint64_t *counter, int64_t change)
-{
-    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-
-    atomic_store_explicit(counter, value + (uint64_t)change, memory_order_relaxed);
-}
-
 /* Whose next request lies unread is idle no longer. */
 static bool end_if_quiet(struct client *c)
 {

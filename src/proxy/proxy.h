@@ -7,7 +7,6 @@
  * stand in. Built by the worker; this room only uses it.
  */
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +16,7 @@
 #include "base/str.h"
 #include "policy/local_time.h"
 #include "proxy/access_log.h"
+#include "proxy/tally.h"
 #include "upstream/origin_net.h"
 #include "upstream/upstream_pool.h"
 
@@ -49,9 +49,7 @@ struct proxy {
     struct list hungry_clients; /* a head waits unread until buffer memory is free */
     struct deadline hungry;
     struct list tunnels;
-    /* For whoever counts, on any thread; written by this worker alone. */
-    _Atomic uint64_t served;       /* exchanges that are over */
-    _Atomic uint64_t tunnel_count; /* tunnels that run */
+    struct tally tally;
     /* A client connection, or the tunnel it became, is gone. refused: it was over the limit of its
      * address. */
     void (*client_gone)(void *arg, const struct addr *client, bool refused);
@@ -64,8 +62,6 @@ void proxy_init_lists(struct proxy *proxy);
 #define PROXY_ID_MAX 24
 /* The next id, unique while this process runs: WORKER-NUMBER in hex. */
 struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX]);
-/* One of the counters changes by that much. */
-void proxy_count(_Atomic uint64_t *counter, int64_t change);
 /* Closes the keep-alive client that has been idle longest; false when there is none. */
 bool proxy_shed_client(struct proxy *proxy);
 /* Begins to drain: idle clients are closed, the others after their response; who has sent nothing

@@ -111,7 +111,7 @@ static void close_tunnel(struct tunnel *t, const char *end, bool reset_client, b
     }
     task_cancel(&t->task);
     list_remove(&t->node);
-    proxy_count(&t->proxy->tunnel_count, -1);
+    tally_add(&t->proxy->tally.tunnels, -1);
     stream_close(t->client, reset_client);
     stream_close(t->origin, reset_origin);
     t->proxy->client_gone(t->proxy->arg, &client, false);
@@ -374,7 +374,7 @@ void tunnel_start(struct proxy *proxy, struct downstream_detached *client, struc
     init_half(&t->down, origin, t->client, client->to_client);
     t->start_ms = start_mono_ms;
     list_push_back(&proxy->tunnels, &t->node);
-    proxy_count(&proxy->tunnel_count, 1);
+    tally_add(&proxy->tally.tunnels, 1);
     stream_set_owner(t->client, t, on_ready);
     stream_set_owner(origin, t, on_ready);
     if (t->is_limited) {

@@ -13,7 +13,7 @@ static bool set_path(struct admin_address *ret, struct str dir, const char *name
     text_puts(&path, name);
     ret->is_unix = true;
     (void)text_cstr(&path);
-    return !path.full && path.len > 0 && path.len < sizeof(ret->path) && ret->path[0] == '/';
+    return !path.full && path.len > 0 && path.len < sizeof(ret->path);
 }
 
 /* In the first directory that the service manager gives (systemd.exec(5), RUNTIME_DIRECTORY). */
@@ -22,7 +22,7 @@ static bool set_automatic(struct admin_address *ret)
     struct str directories = str_of(getenv("RUNTIME_DIRECTORY"));
     struct str first = str_cut(&directories, ':');
 
-    return first.len > 0 && set_path(ret, first, "/admin.sock");
+    return str_starts(first, STR("/")) && set_path(ret, first, "/admin.sock");
 }
 
 bool admin_address_of(const struct conf *conf, struct admin_address *ret)
@@ -50,9 +50,9 @@ bool admin_address_parse(struct str text, struct admin_address *ret)
 {
     *ret = (struct admin_address){0};
     if (str_starts(text, STR("unix:"))) {
-        text = str_from(text, 5);
+        return set_path(ret, str_from(text, 5), "");
     }
-    if (text.len > 0 && *text.ptr == '/') {
+    if (str_has(text, '/')) {
         return set_path(ret, text, "");
     }
     return addr_parse_ip_port(text, &ret->addr) && ret->addr.port != 0;

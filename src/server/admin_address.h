@@ -18,6 +18,8 @@ struct conf;
 
 /* Where a command looks that is told nothing better. */
 #define ADMIN_DEFAULT_PATH "/run/viaduct/admin.sock"
+/* Of an answer's head: what the command that asked is to end with. */
+#define ADMIN_EXIT_FIELD "Viaduct-Exit"
 #define ADMIN_PATH_MAX 108 /* sun_path of struct sockaddr_un */
 
 struct admin_address {
@@ -28,6 +30,6 @@ struct admin_address {
 
 /* What admin.address means here; false: it is off. */
 MUST_USE bool admin_address_of(const struct conf *conf, struct admin_address *ret);
-/* unix:/PATH, /PATH, IP:PORT or [IP6]:PORT; false for anything else. */
+/* unix:PATH, a PATH with a slash in it, IP:PORT or [IP6]:PORT; false for anything else. */
 MUST_USE bool admin_address_parse(struct str text, struct admin_address *ret);
 void admin_address_put(struct text *out, const struct admin_address *address);

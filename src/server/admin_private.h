@@ -158,3 +158,6 @@ void admin_http_stop(struct admin *admin);
 void admin_route_index(struct admin_request *request);
 void admin_route_healthz(struct admin_request *request);
 void admin_route_status(struct admin_request *request);
+void admin_route_rules(struct admin_request *request);
+void admin_route_reload(struct admin_request *request);
+void admin_route_explain(struct admin_request *request);

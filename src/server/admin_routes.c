@@ -12,6 +12,13 @@ const struct admin_route admin_routes[] = {
      "200 while new clients are welcome, 503 from the first moment of a drain"},
     {"/status", EVHTTP_REQ_GET, false, admin_route_status,
      "version, configuration, and what is in use of each limit"},
+    {"/rules", EVHTTP_REQ_GET, false, admin_route_rules,
+     "every line of the policy in force, and how often it has decided"},
+    {"/explain", EVHTTP_REQ_GET, false, admin_route_explain,
+     "?target=URL or HOST:PORT, and client, user, method, listener, time, resolve as the command "
+     "explain has them"},
+    {"/reload", EVHTTP_REQ_POST, true, admin_route_reload,
+     "reads the configuration again; 422 with every error when it is refused"},
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "log/writer.h"
 #include "policy/snapshot.h"
+#include "proxy/tally.h"
 #include "server/admin_private.h"
 #include "server/json.h"
 #include "server/worker.h"
@@ -49,6 +50,12 @@ static void read_status(struct admin_request *request, struct status *ret)
         .dropped = log_writer_dropped(shop->writer),
         .draining = atomic_load(&request->admin->draining),
     };
+    for (size_t i = 0; i < shop->worker_count; i++) {
+        const struct tally *tally = worker_tally(shop->workers[i]);
+
+        ret->tunnels += tally_get(&tally->tunnels);
+        ret->requests += tally_get(&tally->requests);
+    }
 }
 
 /* ------------------------------------------------------------------ JSON */

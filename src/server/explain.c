@@ -10,42 +10,42 @@
 #include "policy/machine.h"
 #include "policy/snapshot.h"
 
-/* ---- Names to addresses ---- */
-
-struct lookup {
-    struct loop *loop;
+/* One question on its way. */
+struct explain_job {
+    struct loop *loop; /* borrowed */
+    const struct explain_question *question;
+    const struct snapshot *snapshot;
     struct explain_answer *answer;
-    bool done;
+    void (*done)(void *arg);
+    void *arg;
+    struct policy_facts facts;
+    struct machine_addrs *machine; /* owned */
+    struct addr *own;              /* owned; NULL: the snapshot knows where it listens */
+    struct resolver *resolver;     /* owned; NULL: nobody is asked */
+    struct task finish;            /* deferred once the addresses are known */
 };
+
+/* ---- Names to addresses ---- */
 
 static void on_addresses(void *arg, const struct resolve_result *result)
 {
-    struct lookup *lookup = arg;
-    struct explain_answer *answer = lookup->answer;
+    struct explain_job *job = arg;
+    struct explain_answer *answer = job->answer;
 
     for (size_t i = 0; i < result->addr_count && answer->addr_count < EXPLAIN_MAX_ADDRS; i++) {
         answer->addrs[answer->addr_count++].addr = result->addrs[i];
     }
     if (result->done) {
-        lookup->done = true;
         answer->dns = answer->addr_count > 0 ? RESOLVE_OK : result->status;
-        loop_stop(lookup->loop);
+        loop_defer(job->loop, &job->finish);
     }
 }
 
 static const struct resolve_events lookup_events = {.answer = on_addresses};
 
-static int wait_for_answer(struct lookup *lookup, struct resolver *resolver,
-                           const struct host *host)
+static int look_up(struct explain_job *job)
 {
-    struct resolve_query *query;
-    int r = resolver_ask(resolver, host, &lookup_events, lookup, &query);
-
-    return r < 0 || lookup->done ? MIN(r, 0) : loop_run(lookup->loop);
-}
-
-static int look_up(const struct host *host, const struct conf *conf, struct explain_answer *ret)
-{
+    const struct conf *conf = job->snapshot->conf;
     const struct resolver_options options = {
         .servers = conf->dns.servers,
         .server_count = conf->dns.server_count,
@@ -54,44 +54,34 @@ static int look_up(const struct host *host, const struct conf *conf, struct expl
         .want_ip6 = conf->dns.family != CONF_FAMILY_IP4,
         .timeout_ms = conf->timeouts.dns_ms,
     };
-    struct lookup lookup = {.answer = ret};
-    struct resolver *resolver = NULL;
-    int r = loop_new(&lookup.loop);
+    struct resolve_query *query;
+    int r = resolver_new(job->loop, &options, &job->resolver);
 
-    if (r < 0) {
-        return r;
-    }
-    r = resolver_new(lookup.loop, &options, &resolver);
     if (r == 0) {
-        r = wait_for_answer(&lookup, resolver, host);
-        resolver_free(resolver);
+        r = resolver_ask(job->resolver, &job->question->host, &lookup_events, job, &query);
     }
-    loop_free(lookup.loop);
-    return r;
+    return MIN(r, 0);
 }
 
-static int find_addresses(const struct explain_question *question, const struct conf *conf,
-                          struct explain_answer *ret)
+/* They may be here only later; the task of the job goes on. */
+static int find_addresses(struct explain_job *job)
 {
-    int r = 0;
+    const struct explain_question *question = job->question;
 
     if (question->addr_count == 0) {
-        ret->was_asked = !question->host.is_literal;
-        r = look_up(&question->host, conf, ret);
+        job->answer->was_asked = !question->host.is_literal;
+        return look_up(job);
     }
     for (size_t i = 0; i < question->addr_count; i++) {
-        ret->addrs[ret->addr_count++].addr = question->addrs[i];
+        job->answer->addrs[job->answer->addr_count++].addr = question->addrs[i];
     }
-    for (size_t i = 0; i < ret->addr_count; i++) {
-        ret->addrs[i].addr.port = question->port;
-    }
-    return r;
+    loop_defer(job->loop, &job->finish);
+    return 0;
 }
 
-/* ---- Judgement ---- */
+/* ---- Where we listen ---- */
 
-/* Where this configuration listens, as far as it says so: adds to own, which has room for an
- * address of each bind. */
+/* As far as this configuration says so: adds to own, which has room for an address of each bind. */
 static size_t add_own(const struct conf_listener *listener, struct addr *own, size_t count)
 {
     for (size_t i = 0; i < listener->bind_count; i++) {
@@ -108,24 +98,44 @@ static size_t add_own(const struct conf_listener *listener, struct addr *own, si
 
 static int list_own(const struct conf *conf, struct addr **ret, size_t *ret_count)
 {
-    size_t binds = 0;
+    size_t binds = 1; /* of admin */
     size_t count = 0;
     struct addr *own;
 
     for (size_t i = 0; i < conf->listener_count; i++) {
         binds += conf->listeners[i].bind_count;
     }
-    own = mem_zalloc((binds + 1) * sizeof(*own));
+    own = mem_zalloc(binds * sizeof(*own));
     if (!own) {
         return -ENOMEM;
     }
     for (size_t i = 0; i < conf->listener_count; i++) {
         count = add_own(&conf->listeners[i], own, count);
     }
+    if (conf->admin.address.kind == CONF_BIND_IP) {
+        own[count++] = conf->admin.address.addr;
+    }
     *ret = own;
     *ret_count = count;
     return 0;
 }
+
+/* A snapshot in force knows it better than its configuration. */
+static int find_own(struct explain_job *job)
+{
+    int r = 0;
+
+    if (job->snapshot->via_name.len > 0) {
+        job->facts.own_addresses = job->snapshot->own_addresses;
+        job->facts.own_address_count = job->snapshot->own_address_count;
+    } else {
+        r = list_own(job->snapshot->conf, &job->own, &job->facts.own_address_count);
+        job->facts.own_addresses = job->own;
+    }
+    return r;
+}
+
+/* ---- Judgement ---- */
 
 static void judge_addresses(const struct policy *policy, struct policy_facts *facts,
                             struct explain_answer *ret)
@@ -145,27 +155,38 @@ static void judge_addresses(const struct policy *policy, struct policy_facts *fa
     facts->address = ret->addrs[0].addr;
 }
 
-/* As an exchange goes: the first walk, the name, the second walk. */
-static int walk(const struct explain_question *question, const struct snapshot *snapshot,
-                struct policy_facts *facts, struct explain_answer *ret)
+/* The second walk, for each address. */
+static void on_finish(struct task *task)
 {
-    int r = 0;
+    struct explain_job *job = CONTAINER_OF(task, struct explain_job, finish);
+    struct explain_answer *answer = job->answer;
 
-    facts->stage = POLICY_REQUEST;
-    ret->end = EXPLAIN_BEFORE_DNS;
-    policy_decide(snapshot->policy, facts, &ret->verdict);
-    if (ret->verdict.action == POLICY_OPEN) {
-        ret->end = EXPLAIN_UNRESOLVED;
-        r = find_addresses(question, snapshot->conf, ret);
+    for (size_t i = 0; i < answer->addr_count; i++) {
+        answer->addrs[i].addr.port = job->question->port;
     }
-    if (r == 0 && ret->addr_count > 0) {
-        ret->end = EXPLAIN_JUDGED;
-        judge_addresses(snapshot->policy, facts, ret);
+    if (answer->addr_count > 0) {
+        answer->end = EXPLAIN_JUDGED;
+        judge_addresses(job->snapshot->policy, &job->facts, answer);
     }
-    if (r == 0 && ret->end != EXPLAIN_UNRESOLVED && ret->verdict.action != POLICY_ALLOW) {
-        ret->has_nearest = policy_nearest_allow(snapshot->policy, facts, &ret->nearest);
+    if (answer->end != EXPLAIN_UNRESOLVED && answer->verdict.action != POLICY_ALLOW) {
+        answer->has_nearest =
+            policy_nearest_allow(job->snapshot->policy, &job->facts, &answer->nearest);
     }
-    return r;
+    job->done(job->arg);
+}
+
+/* As an exchange goes: the first walk, the name, the second walk. */
+static int begin(struct explain_job *job)
+{
+    job->facts.stage = POLICY_REQUEST;
+    job->answer->end = EXPLAIN_BEFORE_DNS;
+    policy_decide(job->snapshot->policy, &job->facts, &job->answer->verdict);
+    if (job->answer->verdict.action == POLICY_OPEN) {
+        job->answer->end = EXPLAIN_UNRESOLVED;
+        return find_addresses(job);
+    }
+    loop_defer(job->loop, &job->finish);
+    return 0;
 }
 
 static bool is_unknown_user(const struct snapshot *snapshot, struct str user)
@@ -173,10 +194,11 @@ static bool is_unknown_user(const struct snapshot *snapshot, struct str user)
     return user.len > 0 && snapshot->users && !auth_users_find(snapshot->users, user);
 }
 
-int explain_ask(const struct explain_question *question, const struct snapshot *snapshot,
-                struct explain_answer *ret)
+static void set_facts(struct explain_job *job)
 {
-    struct policy_facts facts = {
+    const struct explain_question *question = job->question;
+
+    job->facts = (struct policy_facts){
         .client = question->client,
         .listener = question->listener,
         .method = question->method,
@@ -185,24 +207,80 @@ int explain_ask(const struct explain_question *question, const struct snapshot *
         .user = question->user,
         .time = question->time,
     };
-    struct machine_addrs *machine = NULL;
-    struct addr *own = NULL;
-    int r = machine_addrs_read(&machine);
+    *job->answer =
+        (struct explain_answer){.has_unknown_user = is_unknown_user(job->snapshot, question->user)};
+    if (job->answer->has_unknown_user) {
+        job->facts.user = STR(""); /* nobody's password is right */
+    }
+}
 
-    *ret = (struct explain_answer){.has_unknown_user = is_unknown_user(snapshot, question->user)};
-    if (ret->has_unknown_user) {
-        facts.user = STR(""); /* nobody's password is right */
+void explain_end(struct explain_job *job)
+{
+    if (!job) {
+        return;
+    }
+    task_cancel(&job->finish);
+    resolver_free(job->resolver);
+    mem_free(job->own);
+    machine_addrs_free(job->machine);
+    mem_free(job);
+}
+
+int explain_begin(const struct explain_question *question, const struct snapshot *snapshot,
+                  struct loop *loop, void (*done)(void *arg), void *arg,
+                  struct explain_answer *answer, struct explain_job **ret)
+{
+    struct explain_job *job = mem_zalloc(sizeof(*job));
+    int r;
+
+    if (!job) {
+        return -ENOMEM;
+    }
+    job->loop = loop;
+    job->question = question;
+    job->snapshot = snapshot;
+    job->answer = answer;
+    job->done = done;
+    job->arg = arg;
+    task_init(&job->finish, on_finish);
+    set_facts(job);
+    r = machine_addrs_read(&job->machine);
+    if (r == 0) {
+        job->facts.machine = job->machine;
+        r = find_own(job);
     }
     if (r == 0) {
-        r = list_own(snapshot->conf, &own, &facts.own_address_count);
+        r = begin(job);
     }
+    if (r != 0) {
+        explain_end(job);
+        return r;
+    }
+    *ret = job;
+    return 0;
+}
+
+static void on_done(void *arg)
+{
+    loop_stop(arg);
+}
+
+int explain_ask(const struct explain_question *question, const struct snapshot *snapshot,
+                struct explain_answer *ret)
+{
+    struct explain_job *job = NULL;
+    struct loop *loop = NULL;
+    int r = loop_new(&loop);
+
+    if (r != 0) {
+        return r;
+    }
+    r = explain_begin(question, snapshot, loop, on_done, loop, ret, &job);
     if (r == 0) {
-        facts.machine = machine;
-        facts.own_addresses = own;
-        r = walk(question, snapshot, &facts, ret);
+        r = loop_run(loop);
     }
-    mem_free(own);
-    machine_addrs_free(machine);
+    explain_end(job);
+    loop_free(loop);
     return r;
 }
 

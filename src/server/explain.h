@@ -22,6 +22,8 @@
 
 struct args_explain;
 struct conf;
+struct explain_job;
+struct loop;
 struct snapshot;
 
 #define EXPLAIN_MAX_ADDRS (2 * RESOLVE_MAX_ADDRS)
@@ -75,6 +77,14 @@ struct explain_answer {
 /* 0; negative errno when the machine's addresses cannot be read, or memory is out. */
 MUST_USE int explain_ask(const struct explain_question *question, const struct snapshot *snapshot,
                          struct explain_answer *ret);
+
+/* The same on a loop of the caller's: done is called from it, later and once, when answer is
+ * filled; explain_end frees, after done, from it, or instead of it. Pointers are borrowed until
+ * then. */
+MUST_USE int explain_begin(const struct explain_question *question, const struct snapshot *snapshot,
+                           struct loop *loop, void (*done)(void *arg), void *arg,
+                           struct explain_answer *answer, struct explain_job **ret);
+void explain_end(struct explain_job *job); /* accepts NULL */
 
 /* The exit status: 0 allowed, 1 denied or credentials are wanted, 3 not decided. */
 int explain_status(const struct explain_answer *answer);

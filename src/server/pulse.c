@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "policy/snapshot.h"
+#include "proxy/tally.h"
 #include "server/server_private.h"
 
 /* What the end takes beside the grace: the log's last lines. */
@@ -35,7 +36,10 @@ static void put_status(struct server *s, struct text *out)
     struct text text = TEXT_OVER(bytes);
 
     for (size_t i = 0; i < s->shop.worker_count; i++) {
-        worker_count(s->shop.workers[i], &served, &tunnels);
+        const struct tally *tally = worker_tally(s->shop.workers[i]);
+
+        served += tally_get(&tally->requests);
+        tunnels += tally_get(&tally->tunnels);
     }
     text_printf(&text,
                 "STATUS=%s%" PRIu64 " connection%s, %" PRIu64 " tunnel%s, %" PRIu64

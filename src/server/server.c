@@ -200,7 +200,8 @@ int server_settle(const struct server *s, struct snapshot *snapshot, const struc
         return -ENOMEM;
     }
     (void)snprintf(name, sizeof(name), "%.255s-%08x", snapshot->conf->server.name, s->via_number);
-    return snapshot_settle(snapshot, name, own, own_count);
+    return snapshot_settle(snapshot, name, own, own_count,
+                           s->snapshot == snapshot ? NULL : s->snapshot, s->shop.worker_count);
 }
 
 /* Descriptors that no connection uses: log, loops, DNS, files read at run time. */

@@ -16,6 +16,7 @@
 #include "io/stream_tcp.h"
 #include "log/log.h"
 #include "policy/auth.h"
+#include "policy/hits.h"
 #include "policy/machine.h"
 #include "proxy/client_h1.h"
 #include "proxy/proxy.h"
@@ -487,6 +488,7 @@ static int put_in_force(struct worker *w, const struct worker_change *change)
     w->proxy.conf = conf;
     change_proxy(w, conf);
     if (before) {
+        hits_carry(change->tenure->snapshot->hits, before->snapshot->hits, w->index);
         tenure_give(before);
     }
     r = change_doors(w, change, conf->server.tcp_keepalive_ms);
@@ -538,12 +540,6 @@ void worker_ping(struct worker *worker)
     if (atomic_load(&worker->ended)) {
         answer_ping(worker);
     }
-}
-
-void worker_count(const struct worker *worker, uint64_t *served, uint64_t *tunnels)
-{
-    *served += atomic_load_explicit(&worker->proxy.served, memory_order_relaxed);
-    *tunnels += atomic_load_explicit(&worker->proxy.tunnel_count, memory_order_relaxed);
 }
 
 static void on_poke(void *arg, struct mail *mail)
@@ -609,6 +605,11 @@ int worker_start(struct worker *worker)
 
     worker->started = r == 0;
     return -r;
+}
+
+const struct tally *worker_tally(const struct worker *worker)
+{
+    return &worker->proxy.tally;
 }
 
 /* ------------------------------------------------------------------ building */

@@ -22,6 +22,7 @@ struct auth;
 struct crowd;
 struct log_writer;
 struct snapshot;
+struct tally;
 struct tenure;
 struct worker;
 
@@ -80,8 +81,8 @@ void worker_poke(struct worker *worker, unsigned requests);
 /* From the main thread: shop->answered tells when the worker's loop gets to it. One that has
  * drained and ended answers too; one that failed never does. Not again before it has answered. */
 void worker_ping(struct worker *worker);
-/* From any thread: what it has done and has to do, added to the two. */
-void worker_count(const struct worker *worker, uint64_t *served, uint64_t *tunnels);
+/* What it counts; from any thread, until worker_free. */
+const struct tally *worker_tally(const struct worker *worker);
 /* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL
  * is accepted. */
 void worker_join(struct worker *worker);

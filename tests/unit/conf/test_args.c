@@ -77,8 +77,8 @@ Test(args, refuses_wrong_usage_with_a_line)
 {
     cr_assert_eq(PARSE("frobnicate"), ARGS_WRONG);
     cr_assert_str_eq(error,
-                     "unknown command 'frobnicate' (there are serve, check, config and explain; "
-                     "a file is named with -c FILE)");
+                     "unknown command 'frobnicate' (viaduct --help names them; a file is named "
+                     "with -c FILE)");
     cr_assert_eq(PARSE("explain"), ARGS_WRONG);
     cr_assert_eq(PARSE("check", "config"), ARGS_WRONG);
     cr_assert_eq(PARSE("-x"), ARGS_WRONG);
@@ -106,7 +106,7 @@ Test(args, explain_takes_its_options_wherever_they_stand)
     cr_expect_str_eq(args.explain.listener, "lan");
     cr_expect_str_eq(args.explain.time, "2026-01-02 03:04");
     cr_expect_str_eq(args.explain.resolve, "192.0.2.1,192.0.2.2");
-    cr_expect(args.explain.json);
+    cr_expect(args.json);
     cr_expect_str_eq(args.conf_path, "x.ini");
     args_deinit(&args);
 }
@@ -121,9 +121,9 @@ Test(args, explain_wants_one_target)
 Test(args, options_of_explain_belong_to_it_and_stand_once)
 {
     cr_expect_eq(PARSE("check", "--json"), ARGS_WRONG);
-    cr_expect_str_eq(error, "--json belongs to the command explain");
+    cr_expect_str_eq(error, "the command check has no option --json");
     cr_expect_eq(PARSE("--client=10.0.0.1"), ARGS_WRONG);
-    cr_expect_str_eq(error, "--client belongs to the command explain");
+    cr_expect_str_eq(error, "the command serve has no option --client");
     cr_expect_eq(PARSE("explain", "a:1", "--user=a", "--user", "b"), ARGS_WRONG);
     cr_expect_str_eq(error, "--user stands twice");
     cr_expect_eq(PARSE("explain", "a:1", "--user"), ARGS_WRONG);
@@ -132,8 +132,53 @@ Test(args, options_of_explain_belong_to_it_and_stand_once)
     cr_expect_eq(PARSE("explain", "a:1", "--show-secrets"), ARGS_WRONG);
 }
 
-Test(args, no_running_daemon_can_be_asked_yet)
+Test(args, commands_that_ask_the_daemon_take_its_socket)
 {
-    cr_expect_eq(PARSE("explain", "-s", "/run/viaduct/admin.sock", "a:1"), ARGS_WRONG);
-    cr_expect_eq(PARSE("explain", "-s/run/viaduct/admin.sock", "a:1"), ARGS_WRONG);
+    static const struct {
+        const char *word;
+        enum args_command command;
+    } asking[] = {
+        {"status", ARGS_STATUS},
+        {"rules", ARGS_RULES},
+        {"connections", ARGS_CONNECTIONS},
+        {"reload", ARGS_RELOAD},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(asking); i++) {
+        cr_assert_eq(PARSE(asking[i].word, "-s", "/run/a.sock", "--json"), 0);
+        cr_expect_eq(args.command, asking[i].command);
+        cr_expect_str_eq(args.socket, "/run/a.sock");
+        cr_expect(args.json);
+        args_deinit(&args);
+    }
+    cr_assert_eq(PARSE("explain", "-s127.0.0.1:9", "a:1"), 0);
+    cr_expect_str_eq(args.socket, "127.0.0.1:9");
+    args_deinit(&args);
+    cr_expect_eq(PARSE("status", "-s"), ARGS_WRONG);
+    cr_expect_str_eq(error, "-s wants a socket: unix:/PATH or IP:PORT");
+    cr_expect_eq(PARSE("status", "-s", "a", "-s", "b"), ARGS_WRONG);
+    cr_expect_eq(PARSE("serve", "-s", "a"), ARGS_WRONG);
+    cr_expect_eq(PARSE("status", "more"), ARGS_WRONG);
+    cr_expect_eq(PARSE("explain", "-s", "a", "-c", "b", "c:1"), ARGS_WRONG);
+}
+
+Test(args, kill_wants_one_id)
+{
+    cr_assert_eq(PARSE("kill", "0-1f", "-s", "a"), 0);
+    cr_expect_eq(args.command, ARGS_KILL);
+    cr_expect_str_eq(args.id, "0-1f");
+    args_deinit(&args);
+    cr_expect_eq(PARSE("kill"), ARGS_WRONG);
+    cr_expect_eq(PARSE("kill", "0-1", "0-2"), ARGS_WRONG);
+}
+
+Test(args, close_wants_would_deny)
+{
+    cr_assert_eq(PARSE("connections", "--would-deny", "--close"), 0);
+    cr_expect(args.would_deny);
+    cr_expect(args.close);
+    args_deinit(&args);
+    cr_expect_eq(PARSE("connections", "--close"), ARGS_WRONG);
+    cr_expect_eq(PARSE("status", "--would-deny"), ARGS_WRONG);
+    cr_expect_str_eq(error, "the command status has no option --would-deny");
 }

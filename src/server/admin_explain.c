@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+
+/* GET /explain: the command's question to the snapshot in force, from a query string. */
+
+#include <event2/keyvalq_struct.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "conf/args.h"
+#include "policy/snapshot.h"
+#include "server/admin_address.h"
+#include "server/admin_private.h"
+#include "server/explain.h"
+
+struct admin_explain {
+    struct admin_request *request;
+    struct evkeyvalq params; /* owned: what words borrows */
+    struct args_explain words;
+    bool colours;
+    struct explain_question question;
+    struct explain_answer answer;
+    struct explain_job *job; /* owned */
+};
+
+static const struct {
+    const char *name;
+    size_t field; /* offset in struct args_explain */
+} params[] = {
+    {"target", offsetof(struct args_explain, target)},
+    {"client", offsetof(struct args_explain, client)},
+    {"user", offsetof(struct args_explain, user)},
+    {"method", offsetof(struct args_explain, method)},
+    {"listener", offsetof(struct args_explain, listener)},
+    {"time", offsetof(struct args_explain, time)},
+    {"resolve", offsetof(struct args_explain, resolve)},
+};
+
+/* False: there is no such parameter, or it stands twice. */
+static bool take_param(struct admin_explain *explain, const struct evkeyval *param)
+{
+    if (strcmp(param->key, "colours") == 0) {
+        explain->colours = strcmp(param->value, "on") == 0;
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(params); i++) {
+        const char **field = (const char **)(void *)((char *)&explain->words + params[i].field);
+
+        if (strcmp(param->key, params[i].name) == 0 && !*field) {
+            *field = param->value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void explain_free(struct admin_explain *explain)
+{
+    explain_end(explain->job);
+    evhttp_clear_headers(&explain->params);
+    mem_free(explain);
+}
+
+static void refuse(struct admin_explain *explain, unsigned status, const char *text)
+{
+    struct admin_request *request = explain->request;
+
+    explain_free(explain);
+    admin_answer_error(request, status, "%s", text);
+}
+
+static void on_done(void *arg)
+{
+    struct admin_explain *explain = arg;
+    struct admin_request *request = explain->request;
+    char code[2] = {(char)('0' + explain_status(&explain->answer)), '\0'};
+
+    if (request->wants_text) {
+        explain_show(&explain->question, &explain->answer, explain->colours, request->out);
+    } else {
+        explain_show_json(&explain->question, &explain->answer, request->out);
+    }
+    admin_set_field(request, ADMIN_EXIT_FIELD, code);
+    explain_free(explain);
+    admin_answer(request, 200);
+}
+
+static void on_cancel(struct admin_request *request)
+{
+    refuse(request->job, 503, "the daemon ends");
+}
+
+static void ask(struct admin_explain *explain)
+{
+    struct admin_request *request = explain->request;
+    const struct snapshot *snapshot = request->view->snapshot;
+    char error[512];
+    int r = explain_read(&explain->words, snapshot->conf, &explain->question, error, sizeof(error));
+
+    if (r == EXPLAIN_WRONG) {
+        refuse(explain, 400, error);
+        return;
+    }
+    if (r == 0) {
+        r = explain_begin(&explain->question, snapshot, request->admin->loop, on_done, explain,
+                          &explain->answer, &explain->job);
+    }
+    if (r != 0) {
+        refuse(explain, 503, strerror(-r));
+        return;
+    }
+    request->job = explain;
+    request->cancel = on_cancel;
+}
+
+void admin_route_explain(struct admin_request *request)
+{
+    struct admin_explain *explain = mem_zalloc(sizeof(*explain));
+    const struct evkeyval *param;
+
+    if (!explain) {
+        admin_answer_error(request, 503, "out of memory");
+        return;
+    }
+    explain->request = request;
+    if (request->query && evhttp_parse_query_str(request->query, &explain->params) != 0) {
+        refuse(explain, 400, "the query is not NAME=VALUE&...");
+        return;
+    }
+    for (param = explain->params.tqh_first; param; param = param->next.tqe_next) {
+        if (!take_param(explain, param)) {
+            refuse(explain, 400, "a parameter is unknown, or stands twice");
+            return;
+        }
+    }
+    if (explain->words.target) {
+        ask(explain);
+    } else {
+        refuse(explain, 400, "target is missing: a URL or HOST:PORT");
+    }
+}
