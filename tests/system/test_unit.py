@@ -391,3 +391,29 @@ def test_restarts_by_the_manager_refuse_nobody(machine, lab, figure):
     )
     assert load.failures == []
     assert sizes == [20000] * 20
+
+
+def test_reload_tells_the_manager_what_became_of_it(machine):
+    machine.run("systemctl", "start", "viaduct.service")
+    assert status_of(machine, "http://127.0.0.1:2/") == "502"
+    machine.write("/etc/viaduct/viaduct.ini", CONFIG.replace("port 1", "port 1,2"))
+    machine.run("systemctl", "reload", "viaduct.service")
+    assert status_of(machine, "http://127.0.0.1:2/") == "403"
+    machine.write("/etc/viaduct/viaduct.ini", "[access]\nx = alow to any\n")
+    assert machine.run("systemctl", "reload", "viaduct.service", check=False).returncode != 0
+    assert machine.show("viaduct.service", "ActiveState") == "active"
+    assert status_of(machine, "http://127.0.0.1:2/") == "403"
+    entries = machine.journal("viaduct.service")
+    assert [m for p, m in entries if p == 3 and "/etc/viaduct/viaduct.ini:2: " in m]
+
+
+def test_socket_is_used_for_the_listener_of_its_name(machine):
+    """viaduct.socket names its sockets `local`."""
+    machine.write(
+        "/etc/viaduct/viaduct.ini", "[listen local]\naddress = systemd\n[access]\nno = deny to any\n"
+    )
+    machine.run("systemctl", "start", "viaduct.socket")
+    # The first connection starts the service.
+    assert status_of(machine, "http://127.0.0.1:1/") == "403"
+    lines = [m for _, m in machine.journal("viaduct.service") if "inherited socket" in m]
+    assert any("listener=local address=127.0.0.1:8080 socket=local" in line for line in lines)
