@@ -14,6 +14,7 @@
 struct mailbox {
     pthread_mutex_t lock;
     struct list letters; /* under lock */
+    bool closed;         /* under lock */
     int fd;              /* eventfd: non-zero while letters wait */
     struct loop_watch *watch;
     void (*handle)(void *arg, struct mail *mail);
@@ -87,19 +88,48 @@ void mailbox_free(struct mailbox *mailbox)
     mem_free(mailbox);
 }
 
-void mailbox_send(struct mailbox *mailbox, struct mail *mail)
+static void wake(struct mailbox *mailbox)
 {
     uint64_t one = 1;
+    ssize_t n = write(mailbox->fd, &one, sizeof(one));
+
+    (void)n; /* EAGAIN: the counter is full, so the receiver is awake already */
+}
+
+/* False when it is closed and must be open. */
+static bool put(struct mailbox *mailbox, struct mail *mail, bool must_be_open)
+{
+    bool is_taken;
     bool was_empty;
 
     list_init(&mail->node);
     (void)pthread_mutex_lock(&mailbox->lock);
     was_empty = list_empty(&mailbox->letters);
-    list_push_back(&mailbox->letters, &mail->node);
-    (void)pthread_mutex_unlock(&mailbox->lock);
-    if (was_empty) {
-        ssize_t n = write(mailbox->fd, &one, sizeof(one));
-
-        (void)n; /* EAGAIN: the counter is full, so the receiver is awake already */
+    is_taken = !mailbox->closed || !must_be_open;
+    if (is_taken) {
+        list_push_back(&mailbox->letters, &mail->node);
     }
+    (void)pthread_mutex_unlock(&mailbox->lock);
+    if (is_taken && was_empty) {
+        wake(mailbox);
+    }
+    return is_taken;
+}
+
+void mailbox_send(struct mailbox *mailbox, struct mail *mail)
+{
+    (void)put(mailbox, mail, false);
+}
+
+bool mailbox_offer(struct mailbox *mailbox, struct mail *mail)
+{
+    return put(mailbox, mail, true);
+}
+
+void mailbox_close(struct mailbox *mailbox)
+{
+    (void)pthread_mutex_lock(&mailbox->lock);
+    mailbox->closed = true;
+    (void)pthread_mutex_unlock(&mailbox->lock);
+    deliver(mailbox);
 }

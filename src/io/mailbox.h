@@ -7,6 +7,8 @@
  * gets it on its own loop and owns it from then on.
  */
 
+#include <stdbool.h>
+
 #include "base/attr.h"
 #include "base/list.h"
 
@@ -27,3 +29,9 @@ MUST_USE int mailbox_new(struct loop *loop, void (*handle)(void *arg, struct mai
 void mailbox_free(struct mailbox *mailbox);
 /* From any thread; mail is taken. */
 void mailbox_send(struct mailbox *mailbox, struct mail *mail);
+
+/* For mail that wants an answer, of a loop that may have ended: from mailbox_close on, which is
+ * called on the loop's thread and hands over what is there, mailbox_offer returns false and takes
+ * nothing. */
+MUST_USE bool mailbox_offer(struct mailbox *mailbox, struct mail *mail);
+void mailbox_close(struct mailbox *mailbox);

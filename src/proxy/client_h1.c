@@ -6,11 +6,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slab.h"
+#include "base/text.h"
 #include "conf/conf.h"
 #include "http/h1_parse.h"
 #include "io/io.h"
 #include "io/outq.h"
 #include "io/stream.h"
+#include "proxy/census.h"
 #include "proxy/client_private.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
@@ -52,6 +54,7 @@ void client_set_state(struct client *c, enum client_state state)
     switch (state) {
     case CLIENT_IDLE:
         list_push_back(&c->proxy->idle_clients, &c->node);
+        c->idle_ms = loop_now_ms(loop);
         deadline_arm(&c->deadline, loop, conf->timeouts.keep_alive_ms);
         break;
     case CLIENT_HEAD:
@@ -67,6 +70,7 @@ void client_set_state(struct client *c, enum client_state state)
         break;
     case CLIENT_LINGER:
         list_push_back(&c->proxy->active_clients, &c->node);
+        c->idle_ms = loop_now_ms(loop);
         deadline_arm(&c->deadline, loop, LINGER_MS);
         break;
     case CLIENT_DETACHED:
@@ -112,6 +116,7 @@ void client_close(struct client *c, bool reset)
         upstream_pool_unbind(&c->proxy->pool, c->binding.client);
     }
     if (stream) {
+        roll_remove(&c->proxy->roll, &c->entry);
         c->proxy->client_gone(c->proxy->arg, &stream->peer, c->refused);
     }
     loop_bury(c->proxy->io->loop, &c->task, bury_client);
@@ -165,7 +170,8 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const char *liste
 {
     struct client *c = slab_zalloc(&proxy->io->slabs, sizeof(*c));
 
-    if (!c) {
+    if (!c || !roll_add(&proxy->roll, &c->entry, ROLL_CLIENT)) {
+        slab_free(&proxy->io->slabs, c);
         proxy->client_gone(proxy->arg, &stream->peer, refused);
         stream_close(stream, true);
         return;
@@ -174,6 +180,7 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const char *liste
     c->stream = stream;
     c->listener = listener;
     c->refused = refused;
+    c->idle_ms = loop_now_ms(proxy->io->loop);
     c->binding.client = ++proxy->next_client & UINT64_MAX >> 1;
     outq_init(&c->out, stream);
     deadline_init(&c->deadline, on_deadline);
@@ -375,4 +382,38 @@ static void on_deadline(struct deadline *deadline)
     } else {
         client_end(c, NULL, false);
     }
+}
+
+/* ------------------------------------------------------------------ for whoever asks */
+
+static struct str put_number(const struct client *c, char dst[PROXY_ID_MAX])
+{
+    struct text id = text_over(dst, PROXY_ID_MAX);
+
+    text_hex(&id, c->proxy->worker, 1);
+    text_puts(&id, "-i");
+    text_hex(&id, c->binding.client, 1);
+    return text_str(&id);
+}
+
+void client_h1_see(struct roll_entry *entry, struct census_item *ret)
+{
+    const struct client *c = CONTAINER_OF(entry, struct client, entry);
+
+    if (c->x) {
+        exchange_see(c->x, ret);
+        return;
+    }
+    ret->kind = CENSUS_IDLE;
+    ret->id = put_number(c, ret->number);
+    ret->client = c->stream->peer;
+    ret->listener = str_of(c->listener);
+    ret->since_ms = c->idle_ms;
+}
+
+void client_h1_kill(struct roll_entry *entry)
+{
+    struct client *c = CONTAINER_OF(entry, struct client, entry);
+
+    client_end(c, "killed", c->x != NULL);
 }

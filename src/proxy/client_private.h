@@ -21,6 +21,7 @@
 #include "io/loop.h"
 #include "io/outq.h"
 #include "io/stream.h"
+#include "proxy/roll.h"
 #include "upstream/upstream_pool.h"
 
 struct exchange;
@@ -65,20 +66,24 @@ struct client {
     const char *listener;
     struct upstream_binding binding;
     struct task task;
-    uint64_t bytes_in; /* of this exchange; out.written_bytes are, too */
+    union {
+        uint64_t bytes_in; /* of this exchange; out.written_bytes are, too */
+        uint64_t idle_ms;  /* while there is none: since when, as loop_now_ms */
+    };
 
     struct list node; /* in one of the proxy's lists of clients */
     struct deadline deadline;
     uint32_t drained_bytes; /* of an unwanted body */
+    struct roll_entry entry;
     enum client_state state;
     enum client_input input;
     enum client_answer answer;
     enum body_kind framing; /* of the response being written */
-    bool refused;           /* answer 429 and close */
-    bool hungry;            /* IDLE, and a head waits unread for buffer memory */
-    bool has_served;        /* a request was answered */
-    bool ended;             /* the client has shut its side: what is left of it is in the buffer */
-    bool was_blocked;       /* the exchange must hear when the queue is empty */
+    bool refused : 1;       /* answer 429 and close */
+    bool hungry : 1;        /* IDLE, and a head waits unread for buffer memory */
+    bool has_served : 1;    /* a request was answered */
+    bool ended : 1;         /* the client has shut its side: what is left of it is in the buffer */
+    bool was_blocked : 1;   /* the exchange must hear when the queue is empty */
 };
 
 /* client_h1.c */

@@ -188,6 +188,7 @@ static int op_detach(void *downstream, struct downstream_detached *ret)
     *ret = (struct downstream_detached){
         .stream = c->stream, .from_client = c->in, .to_client = c->out.pending};
     op_count(c, &ret->bytes_in, &ret->bytes_out);
+    roll_pass(&c->proxy->roll, &c->entry, &ret->entry, ROLL_TUNNEL);
     client_detached(c);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "http/message.h"
+#include "proxy/roll.h"
 
 struct field_list;
 struct stream;
@@ -32,6 +33,7 @@ struct downstream_detached {
     struct buf to_client;   /* given: to be written first */
     uint64_t bytes_in;      /* of this exchange so far */
     uint64_t bytes_out;
+    struct roll_entry entry; /* given: its place on the roll, which stays as it is meanwhile */
 };
 
 struct downstream_ops {

@@ -20,6 +20,7 @@
 #include "http/message.h"
 #include "http/reply.h"
 
+struct census_item;
 struct downstream_ops;
 struct exchange;
 struct field_list;
@@ -95,3 +96,5 @@ void exchange_forget(struct exchange *x);
 /* What Via calls this instance; empty: nothing (server.via). */
 struct str exchange_via_name(const struct exchange *x);
 bool exchange_response_over(const struct exchange *x); /* ended or aborted */
+/* For whoever asks what runs: fills all that applies. */
+void exchange_see(const struct exchange *x, struct census_item *ret);

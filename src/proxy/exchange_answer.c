@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "io/io.h"
 #include "log/record.h"
+#include "proxy/census.h"
 #include "policy/hits.h"
 #include "proxy/exchange_private.h"
 
@@ -269,4 +270,30 @@ void exchange_fill_record(struct exchange *x, const char *end, struct log_record
     if (x->final_head_sent) {
         ret->content_type = field_value(&x->response.fields, FIELD_CONTENT_TYPE);
     }
+}
+
+/* Of the addresses that were allowed the first is tried first; which one it is to be is known once
+ * it answers. */
+static struct addr address_in_use(const struct exchange *x)
+{
+    return x->upstream.kind == ADDR_NONE && x->allowed_count > 0 ? x->allowed[0].addr : x->upstream;
+}
+
+void exchange_see(const struct exchange *x, struct census_item *ret)
+{
+    ret->kind = CENSUS_REQUEST;
+    ret->id = str_make(x->id, x->id_len);
+    ret->client = x->client;
+    ret->user = x->user;
+    ret->listener = str_of(x->listener);
+    ret->method = x->request.method_text;
+    ret->target = x->request.target_text;
+    ret->rule = rule_of(x);
+    ret->upstream = address_in_use(x);
+    x->down->count(x->downstream, &ret->bytes_in, &ret->bytes_out);
+    ret->since_ms = x->start_ms;
+    ret->start_wall_ms = x->start_wall_ms;
+    ret->generation = exchange_snapshot(x)->generation;
+    ret->is_admitted = x->state == EXCHANGE_RESOLVE || x->state == EXCHANGE_CONNECT ||
+                       x->state == EXCHANGE_FORWARD;
 }

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "policy/local_time.h"
 #include "proxy/access_log.h"
+#include "proxy/roll.h"
 #include "proxy/tally.h"
 #include "upstream/origin_net.h"
 #include "upstream/upstream_pool.h"
@@ -49,6 +50,7 @@ struct proxy {
     struct list hungry_clients; /* a head waits unread until buffer memory is free */
     struct deadline hungry;
     struct list tunnels;
+    struct roll roll; /* of all of them */
     struct tally tally;
     /* A client connection, or the tunnel it became, is gone. refused: it was over the limit of its
      * address. */

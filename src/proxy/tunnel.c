@@ -13,6 +13,7 @@
 #include "io/stream.h"
 #include "log/kept_record.h"
 #include "log/record.h"
+#include "proxy/census.h"
 #include "proxy/downstream.h"
 #include "proxy/proxy.h"
 
@@ -45,6 +46,7 @@ struct tunnel {
     struct list node;
     struct kept_record *record; /* owned */
     uint64_t start_ms;
+    struct roll_entry entry;
     bool closed;
     bool is_limited;         /* by timeouts.tunnel: only then there is */
     struct deadline whole[]; /* one of these */
@@ -111,6 +113,7 @@ static void close_tunnel(struct tunnel *t, const char *end, bool reset_client, b
     }
     task_cancel(&t->task);
     list_remove(&t->node);
+    roll_remove(&t->proxy->roll, &t->entry);
     tally_add(&t->proxy->tally.tunnels, -1);
     stream_close(t->client, reset_client);
     stream_close(t->origin, reset_origin);
@@ -309,6 +312,7 @@ static void give_up(struct proxy *proxy, struct downstream_detached *client, str
 
     line.end = STR("error:no-memory");
     access_log_put(&proxy->access, &line);
+    roll_remove(&proxy->roll, &client->entry);
     buf_release(&client->from_client, &proxy->io->bufs);
     buf_release(&client->to_client, &proxy->io->bufs);
     stream_close(client->stream, true);
@@ -374,6 +378,7 @@ void tunnel_start(struct proxy *proxy, struct downstream_detached *client, struc
     init_half(&t->down, origin, t->client, client->to_client);
     t->start_ms = start_mono_ms;
     list_push_back(&proxy->tunnels, &t->node);
+    roll_pass(&proxy->roll, &client->entry, &t->entry, ROLL_TUNNEL);
     tally_add(&proxy->tally.tunnels, 1);
     stream_set_owner(t->client, t, on_ready);
     stream_set_owner(origin, t, on_ready);
@@ -393,4 +398,33 @@ void tunnel_cut_all(struct proxy *proxy, const char *end)
     while (!list_empty(&proxy->tunnels)) {
         close_tunnel(LIST_FIRST(&proxy->tunnels, struct tunnel, node), end, true, true);
     }
+}
+
+/* ------------------------------------------------------------------ for whoever asks */
+
+void tunnel_see(struct roll_entry *entry, struct census_item *ret)
+{
+    const struct tunnel *t = CONTAINER_OF(entry, struct tunnel, entry);
+    struct log_record record;
+
+    kept_record_get(t->record, &record);
+    ret->kind = CENSUS_TUNNEL;
+    ret->id = record.id;
+    ret->client = t->client->peer;
+    ret->user = record.user;
+    ret->listener = record.listener;
+    ret->method = record.method;
+    ret->target = record.target;
+    ret->rule = record.rule;
+    ret->upstream = t->origin->peer;
+    ret->bytes_in = record.bytes_in + t->up.out.written_bytes;
+    ret->bytes_out = record.bytes_out + t->down.out.written_bytes;
+    ret->since_ms = t->start_ms;
+    ret->start_wall_ms = record.start_wall_ms;
+    ret->is_admitted = true;
+}
+
+void tunnel_kill(struct roll_entry *entry)
+{
+    close_tunnel(CONTAINER_OF(entry, struct tunnel, entry), "killed", true, true);
 }

@@ -11,9 +11,11 @@
 
 #include "base/str.h"
 
+struct census_item;
 struct downstream_detached;
 struct log_record;
 struct proxy;
+struct roll_entry;
 struct stream;
 
 /* Takes both streams and the buffers of client, also on failure. surplus: bytes of the origin read
@@ -23,3 +25,7 @@ void tunnel_start(struct proxy *proxy, struct downstream_detached *client, struc
                   struct str surplus, const struct log_record *record, uint64_t start_mono_ms);
 /* Cuts every tunnel of this worker with that end value. */
 void tunnel_cut_all(struct proxy *proxy, const char *end);
+/* Of a tunnel by its entry on the roll. Fills all that applies. */
+void tunnel_see(struct roll_entry *entry, struct census_item *ret);
+/* Cuts it (end=killed). */
+void tunnel_kill(struct roll_entry *entry);

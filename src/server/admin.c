@@ -9,6 +9,7 @@
 #include "log/log.h"
 #include "policy/snapshot.h"
 #include "server/admin_private.h"
+#include "server/connections.h"
 #include "server/server_private.h"
 
 #define ADDRESS_TEXT_MAX 256
@@ -165,6 +166,9 @@ static int build(struct admin *admin)
     if (r == 0) {
         r = mailbox_new(admin->server->loop, on_mail, admin, &admin->to_main);
     }
+    if (r == 0) {
+        r = connections_new(admin->loop, admin->shop, &admin->connections);
+    }
     return r == 0 ? admin_http_init(admin) : r;
 }
 
@@ -175,6 +179,7 @@ static void take_apart(struct admin *admin)
     mailbox_free(admin->to_main);
     mailbox_free(admin->inbox);
     admin_http_deinit(admin);
+    connections_free(admin->connections);
     loop_free(admin->loop);
     admin_view_unref(admin->view);
     (void)pthread_mutex_destroy(&admin->lock);

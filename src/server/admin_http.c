@@ -143,6 +143,7 @@ static struct admin_client *client_of(struct admin *admin, struct evhttp_request
 static void request_free(struct admin_request *request)
 {
     list_remove(&request->node);
+    admin_stream_forget(request);
     if (request->out) {
         (void)fclose(request->out);
     }
@@ -175,29 +176,46 @@ void admin_set_field(struct admin_request *request, const char *name, const char
     }
 }
 
-static void send_answer(struct admin_request *request, unsigned status)
+void admin_give_time(struct admin_request *request)
 {
     struct admin *admin = request->admin;
-    struct evhttp_request *http = request->http;
-    struct admin_client *client = client_of(admin, http);
-    struct evbuffer *body = evbuffer_new();
+    struct admin_client *client = client_of(admin, request->http);
 
+    if (client) {
+        deadline_arm(&client->cut, admin->loop, SEND_MS);
+        admin->answered_count += !client->is_answered;
+        client->is_answered = true;
+    }
+}
+
+void admin_begin_answer(struct admin_request *request)
+{
     admin_set_field(request, "Content-Type",
                     request->wants_text ? "text/plain; charset=utf-8" : "application/json");
     admin_set_field(request, "Cache-Control", "no-store");
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
-    if (client) {
-        deadline_arm(&client->cut, admin->loop, SEND_MS);
-        client->is_answered = true;
-        admin->answered_count++;
-    }
+    evhttp_request_set_on_complete_cb(request->http, on_sent, request->admin);
+    admin_give_time(request);
+}
+
+struct evbuffer *admin_take_body(struct admin_request *request)
+{
+    struct evbuffer *body = evbuffer_new();
+
     if (body &&
         evbuffer_add_reference(body, request->body, request->body_len, free_body, NULL) == 0) {
         request->body = NULL;
     }
-    evhttp_request_set_on_complete_cb(http, on_sent, admin);
-    evhttp_send_reply(http, (int)status, NULL, body);
+    return body;
+}
+
+static void send_answer(struct admin_request *request, unsigned status)
+{
+    struct evbuffer *body = admin_take_body(request);
+
+    admin_begin_answer(request);
+    evhttp_send_reply(request->http, (int)status, NULL, body);
     if (body) {
         evbuffer_free(body);
     }

@@ -24,6 +24,7 @@
 #include "server/admin.h"
 
 struct bufferevent;
+struct connections;
 struct conf;
 struct evconnlistener;
 struct workshop;
@@ -74,7 +75,8 @@ struct admin_client {
 struct admin {
     struct server *server; /* borrowed; for the main thread alone */
     const struct workshop *shop;
-    uint64_t start_ms; /* monotonic */
+    struct connections *connections; /* owned */
+    uint64_t start_ms;               /* monotonic */
     pthread_t thread;
     struct loop *loop;       /* owned */
     struct mailbox *inbox;   /* owned: on loop */
@@ -124,6 +126,9 @@ struct admin_request {
      * comes by mail. */
     void (*cancel)(struct admin_request *request);
     void *job; /* of the handler */
+    /* Of an answer in pieces (admin_stream.c); NULL: it is none, or its client has gone. */
+    struct evhttp_connection *connection;
+    void (*taken)(struct admin_request *request);
 };
 
 struct admin_route {
@@ -146,6 +151,24 @@ void admin_answer_error(struct admin_request *request, unsigned status, const ch
 /* A field of the answer's head. */
 void admin_set_field(struct admin_request *request, const char *name, const char *value);
 
+/* An answer in pieces, so that a long one takes no more memory than a piece. What was written to
+ * request->out goes as the next one, with the first the status 200, and taken is called once the
+ * client has it. When it has gone, or memory is out, request->cancel is called instead, and ends in
+ * admin_answer. Not for HEAD. */
+void admin_stream(struct admin_request *request, void (*taken)(struct admin_request *request));
+/* The same with the last one. Frees the request. */
+void admin_stream_end(struct admin_request *request);
+
+/* admin_http.c, for admin_stream.c, and the other way round */
+/* The fields of any answer's head. */
+void admin_begin_answer(struct admin_request *request);
+/* The client has some time now to take what is sent. */
+void admin_give_time(struct admin_request *request);
+/* What was written, once request->out is closed. NULL, or empty: memory is out. */
+struct evbuffer *admin_take_body(struct admin_request *request);
+/* request is about to be freed. */
+void admin_stream_forget(struct admin_request *request);
+
 /* admin_http.c, for admin.c */
 MUST_USE int admin_http_init(struct admin *admin);
 void admin_http_deinit(struct admin *admin);
@@ -158,6 +181,9 @@ void admin_http_stop(struct admin *admin);
 void admin_route_index(struct admin_request *request);
 void admin_route_healthz(struct admin_request *request);
 void admin_route_status(struct admin_request *request);
+void admin_route_connections(struct admin_request *request);
+void admin_route_close(struct admin_request *request);
+void admin_route_kill(struct admin_request *request);
 void admin_route_rules(struct admin_request *request);
 void admin_route_reload(struct admin_request *request);
 void admin_route_explain(struct admin_request *request);

@@ -74,13 +74,13 @@ static int send_question(int fd, const struct ask_question *question)
     char buf[HEAD_MAX];
     struct text head = TEXT_OVER(buf);
 
-    text_printf(&head, "%s %.*s HTTP/1.0\r\nHost: ", question->method, STR_ARG(question->target));
+    text_printf(&head, "%s %.*s HTTP/1.1\r\nHost: ", question->method, STR_ARG(question->target));
     if (question->address->is_unix) {
         text_puts(&head, "localhost");
     } else {
         admin_address_put(&head, question->address);
     }
-    text_printf(&head, "\r\nAccept: %s\r\nContent-Length: 0\r\n\r\n",
+    text_printf(&head, "\r\nConnection: close\r\nAccept: %s\r\nContent-Length: 0\r\n\r\n",
                 question->json ? "application/json" : "text/plain");
     return head.full ? -E2BIG : send_all(fd, text_str(&head));
 }
@@ -125,10 +125,38 @@ static bool parse_status(struct str line, unsigned *ret)
     return true;
 }
 
+/* Makes of chunks (RFC 9112 7.1), in the memory that they stand in, what they say. False: not all
+ * have come. */
+static bool join_chunks(struct str *body)
+{
+    char *memory = (char *)(uintptr_t)body->ptr;
+    struct str rest = *body;
+    size_t len = 0;
+
+    while (rest.len > 0) {
+        struct str head = str_trim(str_head(rest, str_find(rest, '\r')));
+        uint64_t size;
+
+        rest = str_from(rest, str_find(rest, '\n') + 1);
+        if (!str_parse_hex(head, rest.len, &size)) {
+            return false;
+        }
+        if (size == 0) {
+            *body = str_make(memory, len);
+            return true;
+        }
+        memmove(memory + len, rest.ptr, (size_t)size);
+        len += (size_t)size;
+        rest = str_from(rest, (size_t)size + strlen("\r\n"));
+    }
+    return false;
+}
+
 /* Reads head; false: it is none, or not all of the body has come. */
 static bool parse_answer(struct str rest, struct ask_answer *ret)
 {
     uint64_t length = UINT64_MAX;
+    bool is_chunked = false;
     uint64_t code;
     struct str line = str_cut(&rest, '\n');
 
@@ -142,13 +170,16 @@ static bool parse_answer(struct str rest, struct ask_answer *ret)
         value = str_head(value, str_find(value, '\r'));
         if (value.len == 0) {
             ret->body = rest.ptr ? rest : STR("");
-            return rest.ptr && (length == UINT64_MAX || length == rest.len);
+            return is_chunked ? join_chunks(&ret->body)
+                              : rest.ptr && (length == UINT64_MAX || length == rest.len);
         }
         name = str_cut(&value, ':');
         if (str_ieq(name, STR("Content-Length")) &&
             !str_parse_u64(str_trim(value), UINT64_MAX - 1, &length)) {
             return false;
         }
+        is_chunked = is_chunked || (str_ieq(name, STR("Transfer-Encoding")) &&
+                                    str_ieq(str_trim(value), STR("chunked")));
         if (str_ieq(name, STR(ADMIN_EXIT_FIELD)) && str_parse_u64(str_trim(value), 255, &code)) {
             ret->exit_code = (int)code;
         }

@@ -3,7 +3,7 @@
 
 /*
  * A question to the admin socket of a running daemon, for commands: one
- * HTTP/1.0 request, and its answer read to the end. Blocks.
+ * HTTP/1.1 request, and its answer read to the end. Blocks.
  */
 
 #include <stdbool.h>

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/err.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "log/log.h"
 #include "policy/snapshot.h"
@@ -58,6 +58,9 @@ static void tell(struct server *s, struct text *message)
 {
     int r;
 
+    if (!notify_is_on(&s->pulse.notify)) {
+        return;
+    }
     put_status(s, message);
     if (message->len == 0) {
         return;
@@ -70,6 +73,26 @@ static void tell(struct server *s, struct text *message)
 
 /* ------------------------------------------------------------------ rounds */
 
+struct ping {
+    struct worker_errand errand;
+    struct pulse *pulse; /* borrowed */
+};
+
+/* The last one tells the main thread. */
+static void answer(struct pulse *p)
+{
+    if (atomic_fetch_sub(&p->missing, 1) == 1) {
+        mailbox_send(p->mailbox, &p->answered);
+    }
+}
+
+static void on_ping(struct worker_errand *errand, struct proxy *proxy)
+{
+    (void)proxy;
+    answer(CONTAINER_OF(errand, struct ping, errand)->pulse);
+}
+
+/* A worker that has ended is well if that is what it was told to do. */
 static void ask_all(struct server *s)
 {
     struct pulse *p = &s->pulse;
@@ -80,16 +103,10 @@ static void ask_all(struct server *s)
     p->asking = true;
     atomic_store(&p->missing, s->shop.worker_count);
     for (size_t i = 0; i < s->shop.worker_count; i++) {
-        worker_ping(s->shop.workers[i]);
-    }
-}
-
-void pulse_worker_answered(void *arg)
-{
-    struct server *s = arg;
-
-    if (atomic_fetch_sub(&s->pulse.missing, 1) == 1) {
-        mailbox_send(s->pulse.mailbox, &s->pulse.answered);
+        p->pings[i] = (struct ping){.errand.run = on_ping, .pulse = p};
+        if (!worker_send(s->shop.workers[i], &p->pings[i].errand) && s->phase != SERVER_SERVING) {
+            answer(p);
+        }
     }
 }
 
@@ -127,6 +144,7 @@ void pulse_begin(struct server *s)
     if (!p->mailbox) {
         return;
     }
+    p->pings = mem_zalloc_or_die(s->shop.worker_count * sizeof(struct ping));
     p->told_ms = loop_now_ms(s->loop);
     if (p->notify.watchdog_ms > 0) {
         deadline_arm(&p->tick, s->loop, MAX(p->notify.watchdog_ms / 2, 1));
@@ -161,6 +179,7 @@ int pulse_init(struct server *s)
 
 void pulse_deinit(struct server *s)
 {
-    mailbox_free(s->pulse.mailbox);
     notify_deinit(&s->pulse.notify);
+    mailbox_free(s->pulse.mailbox); /* the last answer may be there: nobody is told any more */
+    mem_free(s->pulse.pings);
 }

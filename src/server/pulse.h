@@ -18,6 +18,7 @@
 #include "io/mailbox.h"
 #include "server/notify.h"
 
+struct ping;
 struct server;
 
 #define PULSE_STATUS_MAX 160
@@ -27,6 +28,7 @@ struct pulse {
     struct notify notify;
     struct mailbox *mailbox;       /* owned; NULL: nobody is to be told */
     struct mail answered;          /* in flight when all have answered */
+    struct ping *pings;            /* owned: one for each worker */
     atomic_size_t missing;         /* workers that have not */
     bool asking;                   /* a round is under way */
     bool ready;                    /* the manager knows */
@@ -45,5 +47,3 @@ void pulse_begin(struct server *s);
 /* The drain begins: it may take until server.drain_delay and server.grace are over, whatever the
  * manager thinks of that. */
 void pulse_stop(struct server *s);
-/* For struct workshop: a worker has answered a ping. */
-void pulse_worker_answered(void *arg);

@@ -118,8 +118,10 @@ static void on_signal(struct server *s, int number)
         }
         break;
     case SIGUSR1:
-        log_writer_reopen(s->writer);
-        log_event(LOG_NOTICE, "log", "USR1: log file opened again");
+        log_event(LOG_NOTICE, "log", "%s",
+                  log_writer_reopen(s->writer)
+                      ? "USR1: opening the log file again"
+                      : "USR1: nothing to open again, the log goes to standard output");
         break;
     default:
         break;
@@ -467,7 +469,6 @@ static int start(struct server *s, const struct conf_messages *warnings)
     s->shop.sockets = &s->sockets;
     s->shop.ended = on_worker_ended;
     s->shop.changed = reload_worker_changed;
-    s->shop.answered = pulse_worker_answered;
     s->shop.arg = s;
     s->via_number = draw_number();
     s->descriptors = limits_raise_descriptors();

@@ -20,6 +20,7 @@
 #include "policy/machine.h"
 #include "proxy/client_h1.h"
 #include "proxy/proxy.h"
+#include "proxy/roll.h"
 #include "proxy/tenure.h"
 #include "resolve/resolver.h"
 #include "server/crowd.h"
@@ -65,8 +66,6 @@ struct worker {
     struct mail poke;        /* in flight while poked */
     atomic_bool poked;
     atomic_uint requests;
-    atomic_bool pinged; /* and has not answered */
-    atomic_bool ended;  /* its loop is over, as it was told */
 };
 
 /* ------------------------------------------------------------------ room for clients */
@@ -525,34 +524,12 @@ void worker_change(struct worker *worker, struct worker_change *change)
     worker_poke(worker, WORKER_CHANGE);
 }
 
-/* Once for each ping. */
-static void answer_ping(struct worker *w)
+static void on_poke(struct worker *w)
 {
-    if (atomic_exchange(&w->pinged, false)) {
-        w->shop->answered(w->shop->arg);
-    }
-}
-
-void worker_ping(struct worker *worker)
-{
-    atomic_store(&worker->pinged, true);
-    worker_poke(worker, WORKER_PING);
-    if (atomic_load(&worker->ended)) {
-        answer_ping(worker);
-    }
-}
-
-static void on_poke(void *arg, struct mail *mail)
-{
-    struct worker *w = arg;
     unsigned requests;
 
-    (void)mail;
     atomic_store(&w->poked, false);
     requests = atomic_exchange(&w->requests, 0);
-    if (requests & WORKER_PING) {
-        answer_ping(w);
-    }
     if (requests & WORKER_CHANGE) {
         take_change(w);
     }
@@ -569,6 +546,24 @@ static void on_poke(void *arg, struct mail *mail)
         proxy_cut(&w->proxy);
     }
     end_if_empty(w);
+}
+
+static void on_mail(void *arg, struct mail *mail)
+{
+    struct worker *w = arg;
+
+    if (mail == &w->poke) {
+        on_poke(w);
+    } else {
+        struct worker_errand *errand = CONTAINER_OF(mail, struct worker_errand, mail);
+
+        errand->run(errand, &w->proxy);
+    }
+}
+
+bool worker_send(struct worker *worker, struct worker_errand *errand)
+{
+    return worker && worker->started && mailbox_offer(worker->mailbox, &errand->mail);
 }
 
 void worker_poke(struct worker *worker, unsigned requests)
@@ -591,10 +586,8 @@ static void *run(void *arg)
     (void)pthread_setname_np(pthread_self(), name);
     if (loop_run(w->io.loop) != 0) {
         log_event(LOG_ERROR, "worker", "polling failed: worker %zu stops", w->index);
-    } else {
-        atomic_store(&w->ended, true);
-        answer_ping(w);
     }
+    mailbox_close(w->mailbox);
     w->shop->ended(w->shop->arg);
     return NULL;
 }
@@ -646,7 +639,7 @@ static int build(struct worker *w)
     deadline_init(&w->trim, on_trim);
     loop_on_turn_end(w->io.loop, on_turn_end, w);
     task_init(&w->settle, on_settle);
-    r = mailbox_new(w->io.loop, on_poke, w, &w->mailbox);
+    r = mailbox_new(w->io.loop, on_mail, w, &w->mailbox);
     if (r == 0) {
         r = machine_new(w->io.loop, &w->machine);
     }
@@ -720,6 +713,7 @@ void worker_free(struct worker *worker)
         access_log_deinit(&worker->proxy.access);
     }
     mailbox_free(worker->mailbox);
+    roll_deinit(&worker->proxy.roll);
     if (worker->io.loop) {
         io_deinit(&worker->io);
     }

@@ -16,11 +16,13 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "io/io.h"
+#include "io/mailbox.h"
 #include "server/sockets.h"
 
 struct auth;
 struct crowd;
 struct log_writer;
+struct proxy;
 struct snapshot;
 struct tally;
 struct tenure;
@@ -43,8 +45,6 @@ struct workshop {
     void (*ended)(void *arg);
     /* It goes by the change that it was given last. */
     void (*changed)(void *arg);
-    /* It has answered a ping. */
-    void (*answered)(void *arg);
     void *arg;
 };
 
@@ -64,7 +64,6 @@ enum worker_request {
     WORKER_DRAIN = 4,   /* no new clients, end when the last one has gone */
     WORKER_CUT = 8,     /* end now */
     WORKER_CHANGE = 16, /* worker_change asks for it */
-    WORKER_PING = 32,   /* worker_ping asks for it */
 };
 
 /* Builds worker number index (from 0); its thread does not run yet. change: as worker_change, also
@@ -78,9 +77,15 @@ void worker_change(struct worker *worker, struct worker_change *change);
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */
 void worker_poke(struct worker *worker, unsigned requests);
-/* From the main thread: shop->answered tells when the worker's loop gets to it. One that has
- * drained and ended answers too; one that failed never does. Not again before it has answered. */
-void worker_ping(struct worker *worker);
+
+/* Something to be done on a worker's thread, embedded in what it is about. run sends it on. */
+struct worker_errand {
+    struct mail mail;
+    void (*run)(struct worker_errand *errand, struct proxy *proxy);
+};
+
+/* From any thread. False: the worker has ended, or never ran; nothing was taken. */
+MUST_USE bool worker_send(struct worker *worker, struct worker_errand *errand);
 /* What it counts; from any thread, until worker_free. */
 const struct tally *worker_tally(const struct worker *worker);
 /* Waits for the thread's end, if it was started; its last log lines are with the writer then. NULL

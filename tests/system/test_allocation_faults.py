@@ -463,6 +463,7 @@ def test_every_allocation_of_a_start_fails_once(faults, figure, tmp_path):
     """A start that finds no memory ends with status 1 and says so, or serves all the same."""
     command = [viaduct_harness.binary(), "serve", "-o", "server.workers=1", "-o", "server.grace=0"]
     command += ["-o", "listen a.address=127.0.0.1:0", "-o", "dns.servers=127.0.0.1:9"]
+    command += ["-o", f"admin.address=unix:{tmp_path}/admin.sock"]
     served = 0
     number = 0
     while served < 3:
@@ -478,11 +479,11 @@ def test_every_allocation_of_a_start_fails_once(faults, figure, tmp_path):
             text = ""
             for line in process.stdout:
                 text += line
-                if "event=listener" in line:
+                if "event=admin" in line:
                     process.terminate()
             status = process.wait(wire.DEADLINE)
         assert not viaduct_harness.SANITIZER_REPORT.search(text), f"allocation {number}: {text}"
-        if "event=listener" in text:
+        if "event=admin" in text:
             assert status == 0, f"allocation {number}: status {status}\n{text}"
             served = served + 1 if faults.failed == 0 else 0
         else:
