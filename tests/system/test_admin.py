@@ -300,13 +300,16 @@ def test_reload(site):
     assert site.proxy.find_lines(event="reload", by="admin")
 
 
+REFUSED = "the reload is refused, and what was in force stays"
+
+
 def test_reload_refused_tells_every_error(site):
     site.write(LISTEN + "[server]\ngrace = soon\nnmae = x\n[access]\nx = alow to any\n")
     answer = site.json("/reload", "POST", status=422)
     assert (answer["result"], answer["generation"]) == ("refused", 1)
     places = [message.split(": ")[0] for message in answer["errors"]]
     assert places == [f"{site.proxy.config}:{number}" for number in (4, 5, 7)]
-    assert site.text("/reload", "POST", status=422).splitlines() == answer["errors"]
+    assert site.text("/reload", "POST", status=422).splitlines() == [*answer["errors"], REFUSED]
     assert site.json("/status")["generation"] == 1
 
 
@@ -731,6 +734,7 @@ def test_reload_command(site):
     assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [
         f"{site.proxy.config}:4",
         f"{site.proxy.config}:5",
+        REFUSED,
     ]
     result = site.command("reload", "--json")
     assert result.returncode == 78

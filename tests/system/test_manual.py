@@ -219,6 +219,16 @@ def test_the_samples_of_a_reload_are_what_the_log_says(lab, tmp_path):
     assert reloaded(proxy, office.replace("port 443", "port 443,22")) == done
 
 
+def test_the_page_has_every_route_of_the_admin_socket():
+    row = r'\{"(/[^"]*)", EVHTTP_REQ_(\w+),'
+    routes = {
+        f"{method} {path}" for path, method in re.findall(row, sources("server/admin_routes.c"))
+    }
+    text = " ".join(tag for tag, _ in items(section(DAEMON, "ADMIN SOCKET")))
+    described = set(re.findall(r"(?:GET|POST|DELETE) /[a-z/]*", text))
+    assert "GET /status" in routes and routes == described
+
+
 HOST = b"Host: HERE\r\n"
 GET = b"GET http://HERE/ HTTP/1.1\r\n" + HOST
 POST = b"POST http://HERE/ HTTP/1.1\r\n" + HOST
