@@ -27,7 +27,11 @@
 #include "server/json.h"
 
 #define SEND_MS 60000
+#define REST_MS 1000
 #define STOP_MS 500 /* what an answer that is being sent has left when the daemon ends */
+
+/* Of an accept that failed evconnlistener tells with the pointer that evhttp has given it. */
+static _Thread_local struct admin *admin_of_thread;
 
 /* ------------------------------------------------------------------ connections */
 
@@ -71,18 +75,43 @@ static void stop_if_done(struct admin *admin)
     }
 }
 
+static void resume(struct admin *admin)
+{
+    bool may_accept = !admin->is_full && !deadline_armed(&admin->rest);
+
+    if (admin->listener && may_accept) {
+        (void)evconnlistener_enable(admin->listener);
+    }
+}
+
 static void on_turn_end(void *arg)
 {
     struct admin *admin = arg;
 
+    admin_of_thread = admin;
     sweep(admin);
     if (admin->is_full && admin->client_count < ADMIN_CONNECTIONS_MAX) {
         admin->is_full = false;
-        if (admin->listener) {
-            (void)evconnlistener_enable(admin->listener);
-        }
+        resume(admin);
     }
     stop_if_done(admin);
+}
+
+static void on_rested(struct deadline *deadline)
+{
+    resume(CONTAINER_OF(deadline, struct admin, rest));
+}
+
+/* Who waits would wake the loop again and again. */
+static void on_accept_failed(struct evconnlistener *listener, void *arg)
+{
+    struct admin *admin = admin_of_thread;
+
+    (void)arg;
+    log_event(LOG_WARNING, "admin", "cannot accept: %s; clients wait in the queue",
+              strerror(errno));
+    (void)evconnlistener_disable(listener);
+    deadline_arm(&admin->rest, admin->loop, REST_MS);
 }
 
 /* evhttp takes it for a client that has gone. */
@@ -442,6 +471,7 @@ int admin_http_init(struct admin *admin)
         deadline_init(&admin->clients[i].cut, on_cut);
     }
     deadline_init(&admin->stop, on_stop);
+    deadline_init(&admin->rest, on_rested);
     evhttp_set_max_headers_size(admin->http, ADMIN_HEAD_MAX);
     evhttp_set_max_body_size(admin->http, ADMIN_BODY_MAX);
     evhttp_set_timeout(admin->http, ADMIN_WAIT_MS / 1000);
@@ -472,7 +502,10 @@ void admin_http_listen(struct admin *admin, int fd)
             evconnlistener_free(admin->listener);
             admin->listener = NULL;
         }
-    } else if (admin->is_full) {
+        return;
+    }
+    evconnlistener_set_error_cb(admin->listener, on_accept_failed);
+    if (admin->is_full) {
         (void)evconnlistener_disable(admin->listener);
     }
 }

@@ -96,6 +96,7 @@ struct admin {
     bool is_full;                    /* the listener waits for a connection to end */
     bool stopping;                   /* ends with the last answer that is being sent */
     struct deadline stop;
+    struct deadline rest; /* the system is short of descriptors: the listener looks again then */
     size_t client_count;
     size_t answered_count; /* clients whose answer is being sent */
     struct admin_client clients[ADMIN_CONNECTIONS_MAX];

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -323,6 +324,18 @@ def test_reload_cannot_have_an_address(lab, site):
     assert f"127.0.0.1:{port}" in message
 
 
+def test_reload_cannot_have_the_admin_address(lab, site):
+    taken = socket.create_server(("127.0.0.1", 0))
+    lab.at_end(taken.close)
+    port = taken.getsockname()[1]
+    proxy = lab.fresh(config=LISTEN)
+    proxy.config.write_text(LISTEN + f"[admin]\nmode = 0600\naddress = 127.0.0.1:{port}\n")
+    proxy.signal(signal.SIGHUP)
+    line = proxy.wait_for_log(event="configuration", level="error")
+    assert line["msg"].startswith(f"{proxy.config}:5: cannot listen on 127.0.0.1:{port}: ")
+    assert lab.client(proxy).get("http://127.0.0.1:1/").status == 502
+
+
 def test_many_reloads_at_once_are_all_answered(lab, site):
     peers = [lab.client(site.socket) for _ in range(20)]
     for peer in peers:
@@ -450,6 +463,22 @@ def test_the_65th_connection_waits(lab, site):
         peer.close()
     for _ in range(3 * PLACES):
         assert site.ask("/healthz").status == 200
+
+
+def test_out_of_descriptors(lab, site):
+    """It rests, says so once a second, and goes on when there are some again."""
+    before = resource.prlimit(site.proxy.pid, resource.RLIMIT_NOFILE)
+    highest = max(int(fd) for fd in os.listdir(f"/proc/{site.proxy.pid}/fd"))
+    resource.prlimit(site.proxy.pid, resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+    # What is free below the limit is taken first.
+    held = [lab.client(site.socket) for _ in range(highest + 1)]
+    site.proxy.wait_for_log(event="admin", level="warning", count=2)
+    assert len(site.proxy.find_lines(event="admin", level="warning")) < 10
+    assert site.proxy.stderr() == ""
+    resource.prlimit(site.proxy.pid, resource.RLIMIT_NOFILE, before)
+    for peer in held:
+        peer.close()
+    assert site.ask("/healthz").status == 200
 
 
 def test_slow_and_stalled_clients_are_cut_and_delay_nobody(lab, tmp_path):
