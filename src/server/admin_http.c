@@ -178,13 +178,15 @@ void admin_set_field(struct admin_request *request, const char *name, const char
 
 void admin_give_time(struct admin_request *request)
 {
+    const struct timeval idle = {.tv_sec = ADMIN_WAIT_MS / 1000};
     struct admin *admin = request->admin;
     struct admin_client *client = client_of(admin, request->http);
 
     if (client) {
-        deadline_arm(&client->cut, admin->loop, SEND_MS);
         admin->answered_count += !client->is_answered;
         client->is_answered = true;
+        (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
+        deadline_arm(&client->cut, admin->loop, SEND_MS);
     }
 }
 
@@ -196,7 +198,6 @@ void admin_begin_answer(struct admin_request *request)
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
     evhttp_request_set_on_complete_cb(request->http, on_sent, request->admin);
-    admin_give_time(request);
 }
 
 struct evbuffer *admin_take_body(struct admin_request *request)
@@ -219,6 +220,7 @@ static void send_answer(struct admin_request *request, unsigned status)
     if (body) {
         evbuffer_free(body);
     }
+    admin_give_time(request);
 }
 
 void admin_answer(struct admin_request *request, unsigned status)
