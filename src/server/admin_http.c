@@ -183,10 +183,11 @@ void admin_give_time(struct admin_request *request)
     struct admin_client *client = client_of(admin, request->http);
 
     if (client) {
-        admin->answered_count += !client->is_answered;
-        client->is_answered = true;
+        /* From here on it may be silent, but must take what it asked for. */
         (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
         deadline_arm(&client->cut, admin->loop, SEND_MS);
+        admin->answered_count += !client->is_answered;
+        client->is_answered = true;
     }
 }
 
@@ -198,6 +199,7 @@ void admin_begin_answer(struct admin_request *request)
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
     evhttp_request_set_on_complete_cb(request->http, on_sent, request->admin);
+    admin_give_time(request);
 }
 
 struct evbuffer *admin_take_body(struct admin_request *request)
@@ -220,7 +222,6 @@ static void send_answer(struct admin_request *request, unsigned status)
     if (body) {
         evbuffer_free(body);
     }
-    admin_give_time(request);
 }
 
 void admin_answer(struct admin_request *request, unsigned status)
@@ -495,6 +496,11 @@ void admin_http_deinit(struct admin *admin)
         ASSERT(request->cancel); /* what comes by mail has come */
         request->http = NULL;
         request->cancel(request);
+    }
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+        if (admin->clients[i].stream) {
+            (void)bufferevent_disable(admin->clients[i].stream, EV_READ | EV_WRITE);
+        }
     }
     evhttp_free(admin->http);
     sweep(admin);

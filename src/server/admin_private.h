@@ -162,7 +162,7 @@ void admin_stream_end(struct admin_request *request);
 /* admin_http.c, for admin_stream.c, and the other way round */
 /* The fields of any answer's head. */
 void admin_begin_answer(struct admin_request *request);
-/* Once something is sent: from here on the client may be silent, but must take it in time. */
+/* The client has some time now to take what is sent. */
 void admin_give_time(struct admin_request *request);
 /* What was written, once request->out is closed. NULL, or empty: memory is out. */
 struct evbuffer *admin_take_body(struct admin_request *request);

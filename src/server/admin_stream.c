@@ -87,9 +87,9 @@ void admin_stream(struct admin_request *request, void (*taken)(struct admin_requ
         return;
     }
     request->taken = taken;
+    admin_give_time(request);
     evhttp_send_reply_chunk_with_cb(request->http, piece, on_taken, request);
     evbuffer_free(piece);
-    admin_give_time(request);
 }
 
 static void on_last_taken(struct admin_request *request)

@@ -352,9 +352,11 @@ def test_an_answer_on_its_way_at_the_end(lab, tmp_path):
     peers = [lab.client(site.socket) for _ in range(5)]
     for peer in peers:
         peer.request("POST", "/reload", [("Host", "localhost")], b"")
+    assert site.ask("/healthz").status == 503  # behind it the others have been read
     tunnel.close()
     assert {peer.read_response().status for peer in peers} == {409}
     assert site.proxy.wait_exit() == 0
+    assert "[warn]" not in site.proxy.stderr()
 
 
 # ---- Limits ----
@@ -816,3 +818,4 @@ def test_asked_by_many_while_it_reloads(lab, tmp_path):
         thread.join(DEADLINE)
     assert not faults, faults[0]
     wait_until(lambda: site.hits()["local"] == 20, "20 hits through 20 reloads")
+    assert "[warn]" not in site.proxy.stderr()
