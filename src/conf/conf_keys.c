@@ -203,8 +203,7 @@ const struct conf_key conf_keys[] = {
      .help = "wrong passwords per client address, then 429"},
 
     {"admin", "address", CONF_TYPE_BIND, CONF(admin.address), "auto",
-     .help = "unix:/PATH or IP:PORT; auto is unix:$RUNTIME_DIRECTORY/admin.sock, where the "
-             "service manager gives that directory; off"},
+     .help = "unix:/PATH, IP:PORT or off; auto: unix:$RUNTIME_DIRECTORY/admin.sock, else off"},
     {"admin", "mode", CONF_TYPE_MODE, CONF(admin.mode), "0660",
      .help = "permissions of its unix socket"},
     {"admin", "group", CONF_TYPE_ACCOUNT, CONF(admin.group), "",

@@ -93,7 +93,7 @@ static bool tell_dropped(struct log_writer *w, size_t more)
     if (w->dropped_untold > 0) {
         if (ring_space(&w->ring) <= more ||
             !put_own_line(w, LOG_WARNING, &field,
-                          "lines were dropped: the log's reader was too slow", more)) {
+                          "lines were dropped here: the log could not be written in time", more)) {
             return false;
         }
         w->dropped_untold = 0;
@@ -126,6 +126,21 @@ static bool is_same_file(int a, int b)
            stat_a.st_ino == stat_b.st_ino;
 }
 
+/* The first bytes of a line, the last that went to this file, are taken back, for the whole line
+ * goes elsewhere; save where somebody has written behind them. */
+static void take_back(int fd, size_t len)
+{
+    off_t end = lseek(fd, 0, SEEK_CUR);
+    struct stat status;
+    int taken;
+
+    if (len > 0 && end >= (off_t)len && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+        status.st_size == end) {
+        taken = ftruncate(fd, end - (off_t)len);
+        (void)taken; /* else a part of a line stays behind, which does no more harm */
+    }
+}
+
 /* With the lock held, which it lets go meanwhile. */
 static void reopen(struct log_writer *w)
 {
@@ -138,6 +153,9 @@ static void reopen(struct log_writer *w)
     fd = open_destination(w->path);
     if (fd >= 0) {
         same_file = is_same_file(fd, w->fd);
+        if (!same_file) {
+            take_back(w->fd, w->ring.sent); /* which only this thread changes */
+        }
         (void)close(w->fd);
         w->fd = fd;
     }
@@ -396,15 +414,16 @@ void log_writer_set_json(struct log_writer *writer, bool json)
     writer->json = json;
 }
 
-void log_writer_reopen(struct log_writer *w)
+bool log_writer_reopen(struct log_writer *w)
 {
     if (w->path == NULL) {
-        return;
+        return false;
     }
     (void)pthread_mutex_lock(&w->lock);
     w->reopen = true;
     (void)pthread_cond_signal(&w->wake);
     (void)pthread_mutex_unlock(&w->lock);
+    return true;
 }
 
 /* *count is one of the writer's numbers that the lock guards. */

@@ -6,7 +6,8 @@
  * does. Lines arrive in batches through a bounded queue; what does not fit
  * is dropped whole, counted, and a line says how many. It never changes the
  * flags of a descriptor it was given. A line is written whole or not at all:
- * a line begun is finished first, after ENOSPC or EPIPE too.
+ * a line begun is finished first, after ENOSPC or EPIPE too, or taken back
+ * from a file that is given up for a new one.
  */
 
 #include <stdbool.h>
@@ -37,9 +38,9 @@ void log_writer_stop(struct log_writer *writer, unsigned deadline_ms);
 bool log_writer_put(struct log_writer *writer, struct str lines, size_t line_count);
 /* From any thread: the form of its own lines from now on. */
 void log_writer_set_json(struct log_writer *writer, bool json);
-/* Opens the path again before the next write (USR1); nothing for stdout. Where that fails a line
- * says so and the old file stays. */
-void log_writer_reopen(struct log_writer *writer);
+/* Opens the path again before the next write (USR1). Where that fails a line says so and the old
+ * file stays. False: it is stdout, and there is nothing to be done. */
+bool log_writer_reopen(struct log_writer *writer);
 /* Lines dropped since the start. */
 uint64_t log_writer_dropped(struct log_writer *writer);
 /* Writes that failed since the start (EPIPE, ENOSPC, ...); each was tried again. */

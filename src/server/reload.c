@@ -113,7 +113,8 @@ static void tell_list(void *arg, const char *path, size_t before, size_t after)
     };
 
     s->reload.changes++;
-    log_fields(LOG_NOTICE, "reload", fields, ARRAY_LEN(fields), "names were read again");
+    log_fields(LOG_NOTICE, "reload", fields, ARRAY_LEN(fields), "%s",
+               after > 0 ? "names were read anew" : "no names of this list any more");
 }
 
 static void announce_listeners(const struct server *s)

@@ -114,8 +114,10 @@ static void on_signal(struct server *s, int number)
         }
         break;
     case SIGUSR1:
-        log_writer_reopen(s->writer);
-        log_event(LOG_NOTICE, "log", "USR1: log file opened again");
+        log_event(LOG_NOTICE, "log", "%s",
+                  log_writer_reopen(s->writer)
+                      ? "USR1: opening the log file again"
+                      : "USR1: nothing to open again, the log goes to standard output");
         break;
     default:
         break;

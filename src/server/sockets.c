@@ -259,10 +259,19 @@ static bool has_port(const struct planning *p, uint16_t port)
     return false;
 }
 
-static int fail_bind(struct planning *p, const char *name, int error)
+static int fail_bind(struct planning *p, const char *name, int error, const char *hint)
 {
-    (void)snprintf(p->error, p->error_cap, "cannot listen on %s: %s", name, strerror(-error));
+    (void)snprintf(p->error, p->error_cap, "cannot listen on %s: %s%s", name, strerror(-error),
+                   hint);
     return error;
+}
+
+/* server.user is not told why it may not what the start could. */
+static const char *hint_of(const struct addr *asked, int error)
+{
+    return error == -EACCES && asked->port < IPPORT_RESERVED
+               ? "; ports below 1024 can be opened by root only, at a start"
+               : "";
 }
 
 /* The set of an address with fd_count sockets: what is open already, or a new one. */
@@ -290,7 +299,7 @@ static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count,
         socket_set_name(set, name, sizeof(name));
         memset(set->fds, 0xff, set->fd_count * sizeof(*set->fds));
         set_free(set);
-        return fail_bind(p, name, r);
+        return fail_bind(p, name, r, hint_of(asked, r));
     }
     *ret = set;
     return 0;
@@ -401,7 +410,7 @@ static int get_unix(struct planning *p, const char *path, const struct permissio
     r = set->path ? listener_open_unix(path, who->mode, group, &set->fds[0]) : -ENOMEM;
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
-        return fail_bind(p, name, r);
+        return fail_bind(p, name, r, "");
     }
     *ret = set;
     return 0;

@@ -18,6 +18,7 @@
  *     auth=BASE64          credentials that each request brings along (Basic)
  *     origins=N            that many addresses of 127.0.0.0/8, or that many names below host,
  *                          take turns as the target
+ *     strict=0|1           1: a kept connection that ends is an error, and nothing is sent again
  *     seconds=S, requests=N   how long, or how many
  *
  *   load spin              a fixed piece of work; prints what it took: the machine's noise
@@ -84,7 +85,7 @@ static struct {
     const char *auth;
     enum unit unit;
     unsigned tunnel;
-    bool fresh;
+    bool fresh, strict;
     size_t connections, inflight;
     uint64_t bytes, rate, origins, requests, ns;
 } want = {.unit = UNIT_GET, .bytes = 1024, .connections = 1, .inflight = 1, .origins = 1};
@@ -150,8 +151,8 @@ __attribute__((format(printf, 2, 3))) static void fail(struct conn *conn, const 
     }
     if (conn->state != CLOSED && conn->state != IDLE) {
         busy--;
-        failed_units++;
     }
+    failed_units += conn->state != CLOSED;
     hang_up(conn);
     make_idle(conn);
 }
@@ -162,7 +163,8 @@ __attribute__((format(printf, 2, 3))) static void fail(struct conn *conn, const 
  */
 static bool again(struct conn *conn)
 {
-    if (!conn->reused || conn->in_len > 0 || want.unit != UNIT_GET || want.tunnel != 0) {
+    if (!conn->reused || conn->in_len > 0 || want.unit != UNIT_GET || want.tunnel != 0 ||
+        want.strict) {
         return false;
     }
     hang_up(conn);
@@ -421,6 +423,9 @@ static void handle(struct conn *conn, uint32_t events)
     }
     switch (conn->state) {
     case IDLE: /* bytes nobody asked for, or, most likely, its end */
+        if (want.strict) {
+            fail(conn, "a kept connection was closed");
+        }
         hang_up(conn);
         break;
     case OPENING:
@@ -641,6 +646,8 @@ static void set_option(const char *word)
         want.tunnel = (unsigned)number(value);
     } else if (IS("fresh")) {
         want.fresh = number(value) != 0;
+    } else if (IS("strict")) {
+        want.strict = number(value) != 0;
     } else if (IS("connections")) {
         want.connections = number(value);
     } else if (IS("inflight")) {

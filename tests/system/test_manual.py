@@ -4,11 +4,13 @@ options, fields and ends of log lines, events, what is refused, and the samples.
 
 import json
 import re
+import signal
 import subprocess
 
 import pytest
 
 from viaduct_harness import ROOT, binary, parse_logfmt
+from wire import wait_until
 
 INI = "viaduct.ini.5"
 LOG = "viaduct-log.5"
@@ -134,6 +136,26 @@ def test_the_syntax_sample_is_accepted(tmp_path):
         assert (result.returncode, result.stdout) == (0, f"{file}: ok\n"), text
 
 
+def effective(path):
+    """The lines of the effective configuration, without where they come from."""
+    made = viaduct("config", "-c", str(path))
+    assert (made.returncode, made.stderr) == (0, ""), made.stderr
+    return [line.partition(" ; ")[0] for line in made.stdout.splitlines()[1:]]
+
+
+def test_the_example_with_nothing_commented_out_is_the_built_in_configuration(tmp_path):
+    """That its keys are those of the table, in its order, is a unit test's matter."""
+    example = (ROOT / "conf" / "viaduct.ini").read_text()
+    empty, whole = tmp_path / "empty.ini", tmp_path / "whole.ini"
+    empty.write_text("")
+    whole.write_text(re.sub(r"^;", "", example, flags=re.M))
+    assert viaduct("check", "-c", str(whole)).stdout == f"{whole}: ok\n"
+    assert effective(whole) == effective(empty)
+    assert effective(ROOT / "conf" / "viaduct.ini") == effective(empty)
+    for line in example.splitlines():
+        assert len(line) <= 100 and (line == "" or line[0] in ";#["), line
+
+
 # --- viaduct(8) ---------------------------------------------------------------
 
 
@@ -154,6 +176,47 @@ def test_the_page_has_the_options_commands_and_exit_codes_of_the_help():
 def test_the_page_has_every_status_of_an_answer():
     rows = set(re.findall(r"\.status = (\d+)", sources("http/reply_rows.c"))) - {"200"}
     assert set(re.findall(r"\b[45]\d\d\b", section(DAEMON, "REFUSALS"))) == rows
+
+
+OFFICE = """\
+[listen lan]
+address = 127.0.0.1:0
+[auth]
+users = {users}
+[access]
+local = allow from loopback to any
+office = allow from 10.0.0.0/8 port 80,443
+staff = allow user * port 443
+"""
+
+
+def unfolded(lines):
+    """The log lines of a sample; a line that begins with a blank belongs to the one above."""
+    text = re.sub(r"\n(?= )", "", "\n".join(lines))
+    return [parse_logfmt(line) for line in text.splitlines()]
+
+
+def reloaded(proxy, text):
+    """What the log says of a reload of that text, save that it was asked for."""
+    before = len(proxy.lines)
+    proxy.config.write_text(text)
+    proxy.signal(signal.SIGHUP)
+    wait_until(lambda: any("generation" in line for line in proxy.lines[before:]), "the last line")
+    lines = [dict(line) for line in proxy.lines[before:] if "by" not in line]
+    for line in lines:
+        line.pop("time"), line.pop("raw")
+        line["msg"] = line["msg"].replace(str(proxy.config), "/etc/viaduct/viaduct.ini")
+    return [line for line in lines if line["level"] != "warning"]
+
+
+def test_the_samples_of_a_reload_are_what_the_log_says(lab, tmp_path):
+    users = tmp_path / "users"
+    users.write_text("")
+    office = OFFICE.format(users=users)
+    proxy = lab.fresh(config=office)
+    refused, done = (unfolded(lines) for lines in samples(section(DAEMON, "RELOAD")))
+    assert reloaded(proxy, office.replace("allow from 10.", "allow form 10.")) == refused
+    assert reloaded(proxy, office.replace("port 443", "port 443,22")) == done
 
 
 HOST = b"Host: HERE\r\n"
@@ -352,6 +415,15 @@ def test_the_page_has_every_event():
     events |= set(re.findall(r'event_line_put\([^;]*?level, "(\w+)"', text))
     tags = [tag for tag, _ in items(section(LOG, "EVENTS"))]
     assert {word for tag in tags for word in tag.removeprefix("Li ").split(" , ")} == events
+
+
+def test_the_page_has_every_field_of_an_event():
+    fields = set(re.findall(r'LOG_(?:TEXT|NUM|ADDR)\("(\w+)"', sources("*/*.c")))
+    text = section(LOG, "EVENTS")
+    named = {
+        word for line in re.findall(r"^(?:\.Pq )?\.?Li (.*)$", text, re.M) for word in line.split()
+    }
+    assert "generation" in fields and fields <= named, fields - named
 
 
 # --- README.md ----------------------------------------------------------------

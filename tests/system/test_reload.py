@@ -4,6 +4,7 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -256,16 +257,44 @@ def test_dns_servers_change_under_a_question(lab, tmp_path):
     silent.close()
 
 
+@pytest.fixture
+def public():
+    """A directory that everybody may read: pytest's own are closed to others. To be named before
+    lab, so that it outlives what lab looks over."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_what_a_reload_cannot_do_as_server_user(public, lab):
+    """As viaduct(8) tells: a port below 1024, a unix socket in another's directory, the permissions
+    of a socket that root opened."""
+    lab.directory = public
+    path = public / "a.sock"
+    start = f"[server]\nuser = nobody\n[listen a]\naddress = 127.0.0.1:0, unix:{path}\n"
+    site = Site(lab, start)
+    for address, why in [
+        ("127.0.0.1:1", "Permission denied; ports below 1024 can be opened by root only, at a start"),
+        (f"unix:{public}/b.sock", "Permission denied"),
+    ]:
+        assert site.reload(start + f"[listen b]\naddress = {address}\n")["level"] == "error"
+        said = site.proxy.find_lines(event="configuration", level="error")[-1]["msg"]
+        assert said == f"{site.path}:6: cannot listen on {address}: {why}"
+    assert site.reload(start + "mode = 0666\n")["level"] == "notice"
+    warning = site.proxy.find_lines(event="listener", level="warning")[-1]["msg"]
+    assert warning == f"unix:{path}: cannot change its permissions: Operation not permitted"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
 def check(path):
     words = [str(viaduct_harness.binary()), "check", "-c", str(path)]
     return subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_what_a_start_reads_is_read_as_server_user():
-    directory = tempfile.TemporaryDirectory()  # pytest's own are closed to others
-    os.chmod(directory.name, 0o755)
-    path = Path(directory.name, "viaduct.ini")
+def test_what_a_start_reads_is_read_as_server_user(public):
+    path = public / "viaduct.ini"
     path.write_text(LISTEN + "[server]\nuser = nobody\n")
     path.chmod(0o600)
     result = check(path)

@@ -226,8 +226,10 @@ class Daemon:
         return f"http://127.0.0.1:{self.port}"
 
     def use_listening_port(self):
-        """Finds the port without the log, for a daemon whose log nobody reads."""
+        """Finds the port without the log, for a daemon whose log nobody reads; returns once it has
+        all the sockets that it has when idle: workers run last."""
         self._port = wait_until(self._listening_port, "a listening socket")
+        wait_until(lambda: "viaduct-0" in self.threads().values(), "a worker to run")
 
     def _listening_port(self):
         inodes = {link[8:-1] for link in self.links() if link.startswith("socket:")}

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""Reloads under load: nobody notices, nothing is left behind."""
+
+import os
+import re
+import signal
+import socket
+import statistics
+import time
+
+import pytest
+
+from faults import faults  # pylint: disable=unused-import
+from steady import Bench
+from viaduct_harness import parse_logfmt
+from wire import DEADLINE, wait_until
+
+pytestmark = pytest.mark.serial
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    programs = Bench(tmp_path_factory.mktemp("bench"))
+    yield programs
+    programs.close()
+
+
+class Site:
+    """A daemon whose log goes to a file: there is too much of it to be read line by line here."""
+
+    def __init__(self, lab, config, release, **how):
+        self.log = open(lab.directory / "log", "w+b")
+        lab.at_end(self.log.close)
+        self.proxy = lab.fresh(config=config, release=release, stdout=self.log, **how)
+        self.proxy.use_listening_port()
+        self.path = self.proxy.config
+        self.read = 0  # bytes of the log that were looked at
+        self.ended = 0  # reloads
+
+    def text(self):
+        return (self.proxy.directory.parent / "log").read_bytes().decode()
+
+    def ends(self):
+        """The lines that end a reload, of those written since the last look."""
+        with open(self.log.name, "rb") as file:
+            file.seek(self.read)
+            new = file.read()
+        new = new[: new.rfind(b"\n") + 1]
+        self.read += len(new)
+        found = re.findall(rb"^.*event=reload .*generation=.*$", new, re.MULTILINE)
+        return [parse_logfmt(line.decode()) for line in found]
+
+    def write(self, text):
+        new = self.path.with_suffix(".new")
+        new.write_text(text)
+        os.replace(new, self.path)
+
+    def reload(self, text=None):
+        """HUP, and the line that ends it."""
+        if text is not None:
+            self.write(text)
+        self.proxy.signal(signal.SIGHUP)
+        ends = wait_until(self.ends, "the reload to end", deadline=3 * DEADLINE)
+        assert len(ends) == 1, ends
+        return ends[0]
+
+
+# --- 100 in a row -------------------------------------------------------------------------------
+
+
+class Story:
+    """Configurations in turn, a third of them broken, that all let the same clients go on."""
+
+    KEPT = "[server]\nworkers = 2\n[listen kept]\naddress = 127.0.0.1:0\n"
+    BROKEN = (
+        "[server]\nnmae = x\n",
+        "[access]\nx = alow to any\n",
+        "[listen x]\naddress = 127.0.0.9:0, 127.0.0.1:{taken}\n",
+        "[access]\nx = deny hosts /nonexistent\n",
+    )
+
+    def __init__(self, directory, taken):
+        self.socket = directory / "more.sock"
+        self.names = directory / "names"
+        self.taken = taken
+        self.count = 0
+
+    def next(self):
+        """The text, and the level of the line that ends its reload."""
+        turn, number = self.count % 3, self.count // 3
+        self.count += 1
+        if turn == 0:
+            return self.KEPT + self.broken(number), "error"
+        return self.KEPT + (self.more(number) if turn == 1 else self.less(number)), "notice"
+
+    def broken(self, number):
+        return self.BROKEN[number % len(self.BROKEN)].format(taken=self.taken)
+
+    def more(self, number):
+        self.names.write_text("".join(f"n{i}.of{number}.test\n" for i in range(1000)))
+        return (
+            f"[listen more]\naddress = 127.0.0.2:0, unix:{self.socket}, [::1]:0\n"
+            "[listen late]\naddress = 127.0.0.3:0\nforwarded = rfc7239\n"
+            f"[access]\nads = deny hosts {self.names}\n"
+            f"mine{number % 7} = allow from loopback to any\n"
+            "[timeouts]\nkeep_alive = 50s\nidle = 100s\n[limits]\nfields = 150\n"
+            f"[dns]\nhosts = {self.names}\n[server]\nname = other\n"
+        )
+
+    def less(self, number):
+        return (
+            f"[listen late]\naddress = 127.0.0.3:0\n[access]\nall{number % 5} = allow to any\n"
+            "[pool]\nidle_per_host = 20\n[log]\ntunnels = both\n"
+        )
+
+
+SECONDS = 12
+LOADS = {
+    "kept": {"connections": 50, "rate": 1000, "strict": 1},
+    "new": {"fresh": 1, "connections": 50, "rate": 200},
+    "tunnels": {"unit": "ping", "tunnel": 1, "connections": 160, "rate": 1000, "strict": 1},
+    "bulk tunnels": {
+        "unit": "get",
+        "tunnel": 1,
+        "bytes": 300_000,
+        "connections": 40,
+        "rate": 100,
+        "strict": 1,
+    },
+}
+
+
+class Room:
+    """Memory and descriptors after each reload."""
+
+    def __init__(self, proxy):
+        self.proxy = proxy
+        self.seen = []
+
+    def look(self):
+        self.seen.append((self.proxy.resident_bytes(), self.proxy.descriptor_count()))
+
+    def medians(self, part):
+        return [statistics.median(column) for column in zip(*part)]
+
+
+@pytest.mark.parametrize("release", [False, True], ids=["instrumented", "release"])
+def test_nobody_notices(lab, bench, figure, release):
+    """Keep-alive clients, new connections, 200 tunnels: no request fails, no connection ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        story = Story(lab.directory, taken.getsockname()[1])
+        site = Site(lab, story.KEPT, release)
+        rates = 1 if release else 4
+        loads = {
+            name: bench.load(
+                lab,
+                site.proxy.port,
+                seconds=SECONDS,
+                **{**options, "rate": options["rate"] // rates},
+            )
+            for name, options in LOADS.items()
+        }
+        for load in loads.values():
+            load.begin()
+        room = Room(site.proxy)
+        begin = time.monotonic()
+        while story.count < 102 or time.monotonic() - begin < SECONDS - 3:
+            text, level = story.next()
+            end = site.reload(text)
+            assert end["level"] == level, end
+            if story.count % 3 == 0:
+                room.look()
+        seconds = time.monotonic() - begin
+    results = {name: load.result() for name, load in loads.items()}
+    assert seconds < min(result["seconds"] for result in results.values()), "all under load"
+    figure(f"{story.count} reloads in {seconds:.1f} s, a third of them broken:")
+    for name, result in results.items():
+        figure(
+            f"   {name}: {result['requests']} requests, {result['errors']} failed,"
+            f" p99 {result['p99_us'] / 1000:.1f} ms"
+        )
+        assert (result["errors"], result["error"]) == (0, ""), name
+    done = sum(result["requests"] for name, result in results.items() if "tunnels" not in name)
+    wait_until(lambda: site.text().count(" event=request ") >= done, "a line for each request")
+    lines = [line for line in site.text().splitlines() if " event=request " in line]
+    assert not [line for line in lines if " end=complete" not in line]
+    assert not [line for line in lines if " method=CONNECT " in line], "a tunnel has ended"
+    before, after = room.medians(room.seen[7:12]), room.medians(room.seen[-5:])
+    figure(
+        f"   resident memory after 20 and after {story.count} reloads:"
+        f" {before[0] / MIB:.1f}, {after[0] / MIB:.1f} MiB; descriptors {before[1]:.0f}, {after[1]:.0f}"
+    )
+    assert after[1] <= before[1] + 20, "descriptors, of which new connections hold some"
+    if release:
+        assert after[0] <= before[0] * 1.1 + MIB
+    for load in loads.values():
+        load.close()
+
+
+def test_nothing_is_left_of_a_configuration(lab, faults, figure):
+    """Blocks of memory, counted: as many after 60 more reloads."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    lab.at_end(taken.close)
+    story = Story(lab.directory, taken.getsockname()[1])
+    site = Site(lab, story.KEPT, False, env=faults.environment)
+
+    def reloads(count):
+        for _ in range(count):
+            text, level = story.next()
+            assert site.reload(text)["level"] == level
+        assert site.reload(story.KEPT)["level"] == "notice"
+        seen = []
+        wait_until(lambda: is_steady(seen, faults), "blocks to be given back")
+        return seen[-1], site.proxy.descriptor_count()
+
+    reloads(3 * 7 * 5)  # every name has been there
+    before = reloads(3)
+    after = reloads(60)
+    figure(f"blocks and descriptors before and after 61 reloads: {before}, {after}")
+    assert after == before
+
+
+def is_steady(seen, faults):
+    seen.append(faults.blocks)
+    return len(seen) > 10 and len(set(seen[-10:])) == 1
