@@ -24,8 +24,9 @@ static bool is_unspecified(const struct addr *addr)
     return memcmp(addr->bytes, zeros, addr->kind == ADDR_IP4 ? 4 : 16) == 0;
 }
 
-/* Both would claim the same address. Port 0 is another port each time. */
-static bool binds_clash(const struct conf_bind *a, const struct conf_bind *b)
+/* Both would claim the same address. Port 0 is another port each time; inherited sockets are told
+ * apart by the names of their listeners. */
+static bool binds_clash(const struct conf_bind *a, const struct conf_bind *b, bool same_listener)
 {
     bool a_ip = a->kind == CONF_BIND_IP || a->kind == CONF_BIND_ANY;
     bool b_ip = b->kind == CONF_BIND_IP || b->kind == CONF_BIND_ANY;
@@ -44,7 +45,7 @@ static bool binds_clash(const struct conf_bind *a, const struct conf_bind *b)
     if (a->kind == CONF_BIND_UNIX && b->kind == CONF_BIND_UNIX) {
         return strcmp(a->path, b->path) == 0;
     }
-    return a->kind == CONF_BIND_SYSTEMD && b->kind == CONF_BIND_SYSTEMD;
+    return a->kind == CONF_BIND_SYSTEMD && b->kind == CONF_BIND_SYSTEMD && same_listener;
 }
 
 static void report_clash(const struct conf_listener *listener, const struct conf_bind *bind,
@@ -78,7 +79,7 @@ static void check_bind(const struct conf *conf, size_t listener, size_t bind,
         size_t end = i == listener ? bind : other->bind_count;
 
         for (size_t j = 0; j < end; j++) {
-            if (binds_clash(&other->binds[j], &mine->binds[bind])) {
+            if (binds_clash(&other->binds[j], &mine->binds[bind], i == listener)) {
                 report_clash(mine, &mine->binds[bind], other, &other->binds[j], messages);
                 return;
             }

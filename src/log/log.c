@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "log/event_line.h"
+#include "log/journal.h"
 #include "log/writer.h"
 
 #define MSG_BYTES 1024
@@ -61,7 +62,7 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
 {
     struct log_writer *writer = atomic_load_explicit(&state.writer, memory_order_acquire);
     char msg_buf[MSG_BYTES];
-    char line_buf[EVENT_LINE_MAX];
+    char line_buf[JOURNAL_PREFIX_LEN + EVENT_LINE_MAX];
     struct text line = TEXT_OVER(line_buf);
     struct str msg;
     va_list args;
@@ -77,6 +78,7 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
         put_stderr(text_str(&line));
         return;
     }
+    text_put(&line, log_writer_prefix(writer, level));
     event_line_put(&line, atomic_load_explicit(&state.json, memory_order_relaxed), clock_wall_ms(),
                    level, event, fields, count, msg);
     /* The writer counts what it has no room for. */

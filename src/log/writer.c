@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "log/event_line.h"
+#include "log/journal.h"
 #include "log/ring.h"
 
 #define CHUNK_BYTES (64U * 1024) /* of one write; longer than any line */
@@ -30,6 +31,7 @@ struct log_writer {
     char *path; /* owned; NULL: stdout */
     atomic_bool json;
     bool is_terminal;
+    bool is_journal; /* for good: stdout is not opened anew */
     pthread_t thread;
 
     /* The thread's alone. */
@@ -77,9 +79,10 @@ static const char *error_text(int error)
 static bool put_own_line(struct log_writer *w, enum log_level level, const struct log_field *field,
                          const char *msg, size_t more)
 {
-    char bytes[EVENT_LINE_MAX];
+    char bytes[JOURNAL_PREFIX_LEN + EVENT_LINE_MAX];
     struct text line = TEXT_OVER(bytes);
 
+    text_put(&line, log_writer_prefix(w, level));
     event_line_put(&line, w->json, clock_wall_ms(), level, "log", field, 1, str_of(msg));
     return line.len + more <= ring_space(&w->ring) && ring_put(&w->ring, text_str(&line));
 }
@@ -326,6 +329,7 @@ static int open_and_start(struct log_writer *w, const struct log_writer_options 
         return w->fd;
     }
     w->is_terminal = isatty(w->fd) == 1;
+    w->is_journal = w->path == NULL && journal_has(w->fd);
     return start_thread(w);
 }
 
@@ -386,6 +390,11 @@ void log_writer_stop(struct log_writer *w, unsigned deadline_ms)
     } else {
         (void)pthread_detach(w->thread);
     }
+}
+
+struct str log_writer_prefix(const struct log_writer *w, enum log_level level)
+{
+    return w->is_journal ? journal_prefix(level) : STR("");
 }
 
 bool log_writer_put(struct log_writer *w, struct str lines, size_t line_count)

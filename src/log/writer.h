@@ -16,6 +16,7 @@
 
 #include "base/attr.h"
 #include "base/str.h"
+#include "log/log.h"
 
 struct log_writer;
 
@@ -33,6 +34,9 @@ MUST_USE int log_writer_new(const struct log_writer_options *options, struct log
  * next. */
 void log_writer_stop(struct log_writer *writer, unsigned deadline_ms);
 
+/* What each line of that level begins with: its priority where stdout is the journal, else nothing.
+ * JOURNAL_PREFIX_LEN bytes at most. */
+struct str log_writer_prefix(const struct log_writer *writer, enum log_level level);
 /* From any thread, never blocks: line_count whole lines, each ended by '\n', copied. Returns false
  * when they were dropped (and counted). */
 bool log_writer_put(struct log_writer *writer, struct str lines, size_t line_count);

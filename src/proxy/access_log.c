@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "log/journal.h"
 #include "log/writer.h"
 
 #define BATCH_BYTES ((size_t)32 << 10)
@@ -43,7 +44,7 @@ static void on_turn_end(void *arg)
 
 int access_log_init(struct access_log *log, struct loop *loop, struct log_writer *writer)
 {
-    size_t cap = BATCH_BYTES + RECORD_LINE_MAX;
+    size_t cap = BATCH_BYTES + JOURNAL_PREFIX_LEN + RECORD_LINE_MAX;
     char *memory = mem_alloc(cap);
 
     if (!memory) {
@@ -71,10 +72,16 @@ void access_log_deinit(struct access_log *log)
 void access_log_put(struct access_log *log, const struct log_record *record)
 {
     size_t before = log->batch.len;
+    size_t begun;
 
+    /* Refused or not: connections are of level info, and notices are for what the operator does. */
+    text_put(&log->batch, log_writer_prefix(log->writer, LOG_INFO));
+    begun = log->batch.len;
     log_record_put(&log->batch, log->format, record);
-    if (log->batch.len > before) {
+    if (log->batch.len > begun) {
         log->lines++;
+    } else {
+        log->batch.len = before;
     }
     if (log->batch.len >= BATCH_BYTES) {
         hand_over(log);

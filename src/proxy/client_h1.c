@@ -22,6 +22,8 @@
  */
 #define DRAIN_BYTES ((uint64_t)256 << 10)
 #define LINGER_MS 2000
+/* What a client may take for its first byte when it drains. */
+#define DRAIN_SILENCE_MS 1000
 
 static void on_stream_ready(struct stream *stream);
 static void on_task(struct task *task);
@@ -147,6 +149,23 @@ void client_end(struct client *c, const char *end, bool reset)
     client_close(c, reset);
 }
 
+/* Until its first byte. Who comes just before the drain, or out of the queue during it, is about to
+ * send: to be closed then would look like a failure of the request. */
+static void await_first_byte(struct client *c)
+{
+    uint64_t header_ms = c->proxy->conf->timeouts.header_ms;
+    uint64_t silence_ms = c->proxy->draining ? MIN(header_ms, DRAIN_SILENCE_MS) : header_ms;
+
+    deadline_arm(&c->deadline, c->proxy->io->loop, silence_ms);
+}
+
+void client_hurry_silent(struct proxy *proxy)
+{
+    LIST_FOR_EACH (node, next, &proxy->silent_clients) {
+        await_first_byte(LIST_ITEM(node, struct client, node));
+    }
+}
+
 void client_h1_new(struct proxy *proxy, struct stream *stream, const char *listener, bool refused)
 {
     struct client *c = slab_zalloc(&proxy->io->slabs, sizeof(*c));
@@ -168,7 +187,7 @@ void client_h1_new(struct proxy *proxy, struct stream *stream, const char *liste
     task_init(&c->task, on_task);
     list_init(&c->node);
     list_push_back(&proxy->silent_clients, &c->node);
-    deadline_arm(&c->deadline, proxy->io->loop, proxy->conf->timeouts.header_ms);
+    await_first_byte(c);
     stream_set_owner(stream, c, on_stream_ready);
     client_drive(c);
 }

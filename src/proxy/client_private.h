@@ -97,6 +97,8 @@ void client_drive(struct client *c);
 void client_close(struct client *c, bool reset);
 /* Whatever ran for the client ends now, with that end value (NULL: what the exchange knows). */
 void client_end(struct client *c, const char *end, bool reset);
+/* The drain begins: the clients that have sent nothing yet have less time to do so. */
+void client_hurry_silent(struct proxy *proxy);
 
 /* client_splice.c: bulk of bodies, past parser and read buffer. */
 /* What the client sends of a request's body; as outq_splice. */

@@ -74,7 +74,7 @@ void proxy_drain(struct proxy *proxy)
 {
     proxy->draining = true;
     end_quiet_clients(&proxy->idle_clients);
-    end_quiet_clients(&proxy->silent_clients);
+    client_hurry_silent(proxy);
 }
 
 void proxy_cut(struct proxy *proxy)

@@ -66,7 +66,8 @@ void proxy_init_lists(struct proxy *proxy);
 struct str proxy_next_id(struct proxy *proxy, char dst[PROXY_ID_MAX]);
 /* Closes the keep-alive client that has been idle longest; false when there is none. */
 bool proxy_shed_client(struct proxy *proxy);
-/* Begins to drain: idle clients are closed, the others after their response. */
+/* Begins to drain: idle clients are closed, the others after their response; who has sent nothing
+ * yet has a second to begin. */
 void proxy_drain(struct proxy *proxy);
 /* Cuts everything that still runs (end=shutdown). */
 void proxy_cut(struct proxy *proxy);

@@ -26,6 +26,7 @@
 #include "server/crowd.h"
 #include "server/limits.h"
 #include "server/privileges.h"
+#include "server/pulse.h"
 #include "server/reload.h"
 #include "server/server_private.h"
 #include "server/sockets.h"
@@ -88,13 +89,16 @@ static void on_terminate(struct server *s)
     }
     if (s->phase != SERVER_SERVING) {
         cut(s);
-    } else if (delay_ms > 0) {
+        return;
+    }
+    if (delay_ms > 0) {
         s->phase = SERVER_DELAY;
         log_event(LOG_NOTICE, "drain", "still serving for server.drain_delay");
         deadline_arm(&s->delay, s->loop, delay_ms);
     } else {
         begin_drain(s);
     }
+    pulse_stop(s);
 }
 
 /* ------------------------------------------------------------------ signals */
@@ -262,11 +266,12 @@ void server_announce_door(const struct socket_door *door)
     struct log_field fields[] = {
         LOG_TEXT("listener", str_of(door->listener)),
         LOG_TEXT("address", STR("")),
+        LOG_TEXT("socket", str_of(door->set->name)),
     };
 
     socket_set_name(door->set, name, sizeof(name));
     fields[1].text = str_of(name);
-    log_fields(LOG_NOTICE, "listener", fields, ARRAY_LEN(fields),
+    log_fields(LOG_NOTICE, "listener", fields, door->set->name ? 3 : 2,
                door->set->inherited ? "listening on an inherited socket" : "listening");
 }
 
@@ -410,28 +415,23 @@ static int start_workers(struct server *s)
     return 0;
 }
 
-static void on_admin_listens(void *arg)
+int server_start_admin(struct server *s, const struct socket_set *set)
 {
-    (void)arg;
+    struct admin_view *view = admin_view_new(s->snapshot, s->sockets.doors, s->sockets.door_count);
+
+    return view ? admin_new(s, view, set, &s->admin) : -ENOMEM;
 }
 
 static int start_admin(struct server *s)
 {
-    struct admin_view *view;
-    int r;
+    int r = s->sockets.admin ? server_start_admin(s, s->sockets.admin) : 0;
 
-    if (!s->sockets.admin) {
-        return 0;
-    }
-    view = admin_view_new(s->snapshot, s->sockets.doors, s->sockets.door_count);
-    r = view ? admin_new(s, &s->admin) : -ENOMEM;
     if (r != 0) {
-        admin_view_free(view);
         return fail(strerror(-r));
     }
-    admin_show(s->admin, view);
-    admin_listen(s->admin, s->sockets.admin, on_admin_listens, NULL);
-    server_announce_admin(s->sockets.admin);
+    if (s->admin) {
+        server_announce_admin(s->sockets.admin);
+    }
     return 0;
 }
 
@@ -469,7 +469,7 @@ static int start(struct server *s, const struct conf_messages *warnings)
     s->descriptors = limits_raise_descriptors();
     if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_all_ended, s, &s->mailbox) != 0 ||
         mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 || reload_init(s) != 0 ||
-        watch_signals(s) != 0) {
+        pulse_init(s) != 0 || watch_signals(s) != 0) {
         return fail("cannot set up the event loop");
     }
     deadline_init(&s->delay, on_delay);
@@ -494,7 +494,11 @@ static int start(struct server *s, const struct conf_messages *warnings)
     }
     server_apply(s, conf);
     announce(s, warnings);
-    return start_workers(s) == 0 ? start_admin(s) : -1;
+    if (start_workers(s) != 0 || start_admin(s) != 0) {
+        return -1;
+    }
+    pulse_begin(s);
+    return 0;
 }
 
 /* Waits for the workers' ends; their last log lines are with the writer then. */
@@ -524,6 +528,7 @@ static void take_apart(struct server *s)
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
     mailbox_free(s->reload.mailbox);
+    pulse_deinit(s);
     mailbox_free(s->tenures);
     mailbox_free(s->mailbox);
     loop_watch_free(s->signals);
@@ -543,6 +548,7 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     s->snapshot = snapshot;
     s->source = source;
     s->signal_fd = -1;
+    s->pulse.notify.fd = -1;
     if (start(s, warnings) != 0) {
         poke_all(s, WORKER_DRAIN | WORKER_CUT);
         take_apart(s);

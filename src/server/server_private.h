@@ -15,6 +15,7 @@
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "server/admin.h"
+#include "server/pulse.h"
 #include "server/reload.h"
 #include "server/sockets.h"
 #include "server/worker.h"
@@ -39,7 +40,8 @@ struct server {
     atomic_size_t running;
     struct mailbox *tenures; /* owned: what workers have used up */
     struct reload reload;
-    struct admin *admin;  /* owned; NULL: it has been off until now */
+    struct admin *admin; /* owned; NULL: it has been off until now */
+    struct pulse pulse;
     uint32_t via_number;  /* what tells this instance from others of its name */
     uint64_t descriptors; /* RLIMIT_NOFILE */
     int signal_fd;
@@ -66,3 +68,6 @@ void server_apply(struct server *s, const struct conf *conf);
 /* One line of the log: a listener has begun. */
 void server_announce_door(const struct socket_door *door);
 void server_announce_admin(const struct socket_set *set);
+/* s->admin, which shows what is in force and accepts from set; NULL: from none yet. 0 or negative
+ * errno. */
+MUST_USE int server_start_admin(struct server *s, const struct socket_set *set);

@@ -21,11 +21,10 @@
 #include "io/stream_tcp.h"
 #include "log/log.h"
 #include "server/admin_address.h"
+#include "server/inherited.h"
 
-#define FIRST_INHERITED_FD 3 /* sd_listen_fds(3) */
-
-/* The name of a listener, kept for good: connections outlive the configuration they came by. */
-struct listener_name {
+/* The name of a listener: connections outlive the configuration they came by. */
+struct kept_name {
     struct list node;
     char text[];
 };
@@ -106,45 +105,39 @@ static void free_all(struct list *sets)
 
 /* ------------------------------------------------------------------ what was handed over */
 
-static size_t inherited_count(void)
+/* The name is of a listener, or of a socket: kept for good. NULL: memory is out. */
+static const char *keep_name(struct sockets *sockets, struct str text)
 {
-    const char *pid = getenv("LISTEN_PID");
-    const char *fds = getenv("LISTEN_FDS");
-    uint64_t count = 0;
-    uint64_t for_pid;
+    struct kept_name *name;
 
-    if (!pid || !fds || !str_parse_u64(str_of(pid), INT32_MAX, &for_pid) ||
-        for_pid != (uint64_t)getpid() || !str_parse_u64(str_of(fds), 1024, &count)) {
-        return 0;
+    LIST_FOR_EACH (node, next, &sockets->names) {
+        name = LIST_ITEM(node, struct kept_name, node);
+        if (str_eq(str_of(name->text), text)) {
+            return name->text;
+        }
     }
-    return (size_t)count;
+    name = mem_alloc(sizeof(*name) + text.len + 1);
+    if (!name) {
+        return NULL;
+    }
+    memcpy(name->text, text.ptr, text.len);
+    name->text[text.len] = '\0';
+    list_push_back(&sockets->names, &name->node);
+    return name->text;
 }
 
-static bool is_listening(int fd)
+static int take_inherited(struct sockets *sockets, size_t i, char *error, size_t error_cap)
 {
-    int listening = 0;
-    socklen_t len = sizeof(listening);
+    struct str name = inherited_name(i);
+    struct sockaddr_storage sa;
+    int fd = inherited_take(i, &sa, error, error_cap);
+    struct socket_set *set = fd >= 0 ? set_new(&sockets->open, 1) : NULL;
 
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
-}
-
-static int take_inherited(struct sockets *sockets, int fd, char *error, size_t error_cap)
-{
-    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-    socklen_t len = sizeof(sa);
-    struct socket_set *set;
-
-    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    if (!is_listening(fd) || getsockname(fd, (struct sockaddr *)&sa, &len) != 0) {
-        (void)snprintf(error, error_cap, "inherited descriptor %d is no listening socket", fd);
-        return -ENOTSOCK;
-    }
-    set = set_new(&sockets->open, 1);
     if (!set) {
-        return -ENOMEM;
+        return fd < 0 ? fd : -ENOMEM;
     }
     set->inherited = true;
+    set->fds[0] = fd;
     if (sa.ss_family == AF_UNIX) {
         const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&sa;
 
@@ -154,8 +147,8 @@ static int take_inherited(struct sockets *sockets, int fd, char *error, size_t e
         set->addr = addr_from_sockaddr(&sa);
     }
     set->asked = set->addr;
-    set->fds[0] = fd;
-    return set->path || sa.ss_family != AF_UNIX ? 0 : -ENOMEM;
+    set->name = name.len > 0 ? keep_name(sockets, name) : NULL;
+    return (sa.ss_family == AF_UNIX && !set->path) || (name.len > 0 && !set->name) ? -ENOMEM : 0;
 }
 
 int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t error_cap)
@@ -168,36 +161,14 @@ int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t er
     list_init(&sockets->leaving);
     list_init(&sockets->names);
     (void)snprintf(error, error_cap, "out of memory");
-    (void)unsetenv("LISTEN_PID");
-    (void)unsetenv("LISTEN_FDS");
-    (void)unsetenv("LISTEN_FDNAMES");
     for (size_t i = 0; i < count && r == 0; i++) {
-        r = take_inherited(sockets, FIRST_INHERITED_FD + (int)i, error, error_cap);
+        r = take_inherited(sockets, i, error, error_cap);
     }
+    inherited_forget();
     return r;
 }
 
 /* ------------------------------------------------------------------ one address */
-
-static const char *keep_name(struct sockets *sockets, const char *text)
-{
-    size_t size = strlen(text) + 1;
-    struct listener_name *name;
-
-    LIST_FOR_EACH (node, next, &sockets->names) {
-        name = LIST_ITEM(node, struct listener_name, node);
-        if (strcmp(name->text, text) == 0) {
-            return name->text;
-        }
-    }
-    name = mem_alloc(sizeof(*name) + size);
-    if (!name) {
-        return NULL;
-    }
-    memcpy(name->text, text, size);
-    list_push_back(&sockets->names, &name->node);
-    return name->text;
-}
 
 static bool is_in_plan(const struct socket_plan *plan, const struct socket_set *set)
 {
@@ -215,7 +186,7 @@ static bool is_in_plan(const struct socket_plan *plan, const struct socket_set *
 static int use(struct planning *p, const struct conf_listener *listener, struct socket_set *set)
 {
     struct socket_plan *plan = p->plan;
-    const char *name = keep_name(p->sockets, listener->name);
+    const char *name = keep_name(p->sockets, str_of(listener->name));
     struct socket_door *doors =
         mem_realloc_array(plan->doors, plan->door_count + 1, sizeof(*plan->doors));
 
@@ -453,11 +424,43 @@ static int open_admin(struct planning *p)
                            : get_ip(p, &address.addr, 1, true, &p->plan->admin);
 }
 
-/* All that no configured address has claimed. */
-static int use_systemd(struct planning *p, const struct conf_listener *listener)
+/* The inherited sockets of the listener's name. */
+static int use_named(struct planning *p, const struct conf_listener *listener)
+{
+    int r = 0;
+
+    LIST_FOR_EACH (node, next, &p->sockets->open) {
+        struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+
+        if (r == 0 && set->name && strcmp(set->name, listener->name) == 0 &&
+            !is_in_plan(p->plan, set)) {
+            r = use(p, listener, set);
+        }
+    }
+    return r;
+}
+
+static bool has_named(const struct planning *p, const struct conf_listener *listener)
+{
+    for (size_t i = 0; i < p->plan->door_count; i++) {
+        const struct socket_door *door = &p->plan->doors[i];
+
+        if (door->set->name && strcmp(door->set->name, listener->name) == 0 &&
+            strcmp(door->listener, listener->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All that neither an address nor a name has claimed, unless it has some of its name. */
+static int use_left_over(struct planning *p, const struct conf_listener *listener)
 {
     size_t used = 0;
 
+    if (has_named(p, listener)) {
+        return 0;
+    }
     LIST_FOR_EACH (node, next, &p->sockets->open) {
         struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 
@@ -472,7 +475,7 @@ static int use_systemd(struct planning *p, const struct conf_listener *listener)
     }
     if (used == 0) {
         (void)snprintf(p->error, p->error_cap,
-                       "listen %s.address = systemd: no socket was handed over (LISTEN_FDS)",
+                       "listen %s.address = systemd: no socket was handed over for it (LISTEN_FDS)",
                        listener->name);
         return -ENOENT;
     }
@@ -496,7 +499,7 @@ static int open_bind(struct planning *p, const struct conf_bind *bind,
         return open_any(p, bind, listener);
     case CONF_BIND_UNIX:
         return open_unix(p, bind, listener);
-    case CONF_BIND_SYSTEMD: /* what is left, when all others have theirs */
+    case CONF_BIND_SYSTEMD: /* see enum claim */
     case CONF_BIND_OFF:
     case CONF_BIND_AUTO:
         break;
@@ -506,20 +509,35 @@ static int open_bind(struct planning *p, const struct conf_bind *bind,
 
 /* ------------------------------------------------------------------ all of them */
 
-static int open_all(struct planning *p, bool systemd)
+/* In what order addresses are served: an inherited socket belongs to the address it is bound to,
+ * else to the listener whose name it has, else to the first that has none of its name. */
+enum claim { CLAIM_ADDRESS, CLAIM_NAME, CLAIM_LEFT_OVER };
+
+static int open_one(struct planning *p, enum claim claim, const struct conf_bind *bind,
+                    const struct conf_listener *listener)
+{
+    bool systemd = bind->kind == CONF_BIND_SYSTEMD;
+
+    p->plan->origin = bind->origin;
+    switch (claim) {
+    case CLAIM_ADDRESS:
+        return systemd ? 0 : open_bind(p, bind, listener);
+    case CLAIM_NAME:
+        return systemd ? use_named(p, listener) : 0;
+    case CLAIM_LEFT_OVER:
+        return systemd ? use_left_over(p, listener) : 0;
+    }
+    return 0;
+}
+
+static int open_all(struct planning *p, enum claim claim)
 {
     for (size_t i = 0; i < p->conf->listener_count; i++) {
         const struct conf_listener *listener = &p->conf->listeners[i];
 
         for (size_t k = 0; k < listener->bind_count; k++) {
-            const struct conf_bind *bind = &listener->binds[k];
-            int r;
+            int r = open_one(p, claim, &listener->binds[k], listener);
 
-            if ((bind->kind == CONF_BIND_SYSTEMD) != systemd) {
-                continue;
-            }
-            p->plan->origin = bind->origin;
-            r = systemd ? use_systemd(p, listener) : open_bind(p, bind, listener);
             if (r != 0) {
                 return r;
             }
@@ -533,17 +551,20 @@ int sockets_plan(struct sockets *sockets, const struct conf *conf, struct socket
 {
     struct planning p = {
         .sockets = sockets, .plan = plan, .conf = conf, .error = error, .error_cap = error_cap};
-    int r;
+    int r = 0;
 
     *plan = (struct socket_plan){0};
     list_init(&plan->opened);
     (void)snprintf(error, error_cap, "out of memory");
-    r = open_all(&p, false);
+    r = open_all(&p, CLAIM_ADDRESS);
     if (r == 0) {
         r = open_admin(&p);
     }
     if (r == 0) {
-        r = open_all(&p, true);
+        r = open_all(&p, CLAIM_NAME);
+    }
+    if (r == 0) {
+        r = open_all(&p, CLAIM_LEFT_OVER);
     }
     if (r != 0) {
         sockets_give_up(sockets, plan);
@@ -592,6 +613,20 @@ static void tune_shared(struct planning *p, struct socket_set *set)
     }
 }
 
+static void warn_unused(const struct socket_set *set)
+{
+    char address[256];
+    struct log_field fields[] = {
+        LOG_TEXT("address", STR("")),
+        LOG_TEXT("socket", str_of(set->name)),
+    };
+
+    socket_set_name(set, address, sizeof(address));
+    fields[0].text = str_of(address);
+    log_fields(LOG_WARNING, "listener", fields, set->name ? 2 : 1,
+               "an inherited socket is not used by any listener");
+}
+
 void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const struct conf *conf)
 {
     char error[512];
@@ -622,7 +657,7 @@ void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const str
             list_remove(&set->node);
             list_push_back(&sockets->leaving, &set->node);
         } else if (set->inherited && !is_in_plan(plan, set)) {
-            log_event(LOG_WARNING, "listener", "an inherited socket is not used by any listener");
+            warn_unused(set);
             if (!sockets->doors) {
                 set_free(set); /* one that was used before may be wanted again */
             }
@@ -675,7 +710,7 @@ void sockets_close(struct sockets *sockets)
     free_all(&sockets->open);
     free_all(&sockets->leaving);
     while (!list_empty(&sockets->names)) {
-        struct listener_name *name = LIST_FIRST(&sockets->names, struct listener_name, node);
+        struct kept_name *name = LIST_FIRST(&sockets->names, struct kept_name, node);
 
         list_remove(&name->node);
         mem_free(name);

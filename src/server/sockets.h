@@ -24,6 +24,7 @@ struct socket_set {
     struct addr asked; /* as it is configured: port 0 lets the kernel choose */
     struct addr addr;  /* as bound; ADDR_UNIX: see path */
     const char *path;  /* of a unix socket; owned */
+    const char *name;  /* of an inherited socket; NULL: none; lives as long as struct sockets */
     mode_t mode;       /* of a unix socket of ours, as gid */
     gid_t gid;
     bool inherited; /* never ours to close or remove while the daemon runs */
@@ -45,7 +46,7 @@ struct sockets {
     struct socket_door *doors; /* owned */
     size_t door_count;
     struct socket_set *admin; /* borrowed from open: of admin.address; NULL: it is off */
-    struct list names;        /* of listeners, all that ever were */
+    struct list names;        /* of listeners, all that ever were, and of inherited sockets */
     size_t workers;           /* how many sockets an address of our own gets */
 };
 

@@ -207,6 +207,24 @@ def test_hits_survive_a_reload_by_their_names(lab, tmp_path):
     wait_until(lambda: site.hits()["new"] == 1, "the new rule's hit")
 
 
+def test_many_rules(lab, tmp_path):
+    """More than go into one piece of the answer, and readers who leave in the middle of it."""
+    count = 5000
+    lines = "".join(f"r{i} = deny host h{i}.example\n" for i in range(count))
+    site = Site(lab, tmp_path, LISTEN + "[access]\n" + lines)
+    rules = site.json("/rules")["rules"]
+    assert [rule["name"] for rule in rules[1:-2]] == [f"r{i}" for i in range(count)]
+    assert len(site.text("/rules").splitlines()) == count + 4
+    assert site.ask("/rules", "HEAD").status == 200
+    for _ in range(20):
+        peer = lab.client(site.socket)
+        peer.request("GET", "/rules", [("Host", "localhost")])
+        peer.read_response_head()
+        peer.reset()
+    assert len(site.command("rules").stdout.splitlines()) == count + 4
+    assert "[warn]" not in site.proxy.stderr()
+
+
 # ---- Explain ----
 
 
@@ -282,13 +300,16 @@ def test_reload(site):
     assert site.proxy.find_lines(event="reload", by="admin")
 
 
+REFUSED = "the reload is refused, and what was in force stays"
+
+
 def test_reload_refused_tells_every_error(site):
     site.write(LISTEN + "[server]\ngrace = soon\nnmae = x\n[access]\nx = alow to any\n")
     answer = site.json("/reload", "POST", status=422)
     assert (answer["result"], answer["generation"]) == ("refused", 1)
     places = [message.split(": ")[0] for message in answer["errors"]]
     assert places == [f"{site.proxy.config}:{number}" for number in (4, 5, 7)]
-    assert site.text("/reload", "POST", status=422).splitlines() == answer["errors"]
+    assert site.text("/reload", "POST", status=422).splitlines() == [*answer["errors"], REFUSED]
     assert site.json("/status")["generation"] == 1
 
 
@@ -713,6 +734,7 @@ def test_reload_command(site):
     assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [
         f"{site.proxy.config}:4",
         f"{site.proxy.config}:5",
+        REFUSED,
     ]
     result = site.command("reload", "--json")
     assert result.returncode == 78

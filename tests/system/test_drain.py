@@ -163,3 +163,21 @@ def test_end_with_pooled_connections(lab):
     client.expect_end("fin")
     for origin in origins:
         origin.join()
+
+
+def test_who_has_just_come_may_ask(lab):
+    """Accepted, and its first byte not there yet: to be closed would look like a failed request."""
+    proxy = lab.fresh("server.workers=1")
+    origin = lab.origin()
+    client, silent = lab.client(proxy), lab.client(proxy)
+    lab.client(proxy).get(origin.url())
+    wait_until(lambda: proxy.socket_count() >= 5, "all three to be accepted")
+    proxy.signal(signal.SIGTERM)
+    proxy.wait_for_log(event="drain")
+    response = client.get(origin.url())
+    assert response.status == 200 and response.get("Connection") == "close"
+    begin = time.monotonic()
+    silent.expect_end("fin")
+    assert time.monotonic() - begin < 5, "not for timeouts.header"
+    client.close()
+    assert proxy.wait_exit() == 0

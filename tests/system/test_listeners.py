@@ -238,6 +238,55 @@ def test_inherited_socket_that_matches_an_address_is_used_for_it(lab):
     assert f"socket:[{os.fstat(sock.fileno()).st_ino}]" in inodes
 
 
+def test_sockets_go_by_the_names_of_listeners(lab):
+    sockets = [high(listening()) for _ in range(4)]
+    at = {f"127.0.0.1:{sock.getsockname()[1]}": i for i, sock in enumerate(sockets)}
+    by_address = next(address for address, i in at.items() if i == 3)
+    proxy = activated(
+        lab,
+        sockets,
+        "listen first.address=systemd",
+        "listen wan.address=systemd",
+        f"listen other.address={by_address}",
+        "listen lan.address=systemd",
+        names=["lan", "stray.socket", "wan", "lan"],
+    )
+    assert len(proxy.addresses(4)) == 4
+    lines = {at[line["address"]]: line for line in proxy.find_lines(event="listener")}
+    told = [(lines[i]["listener"], lines[i]["socket"]) for i in range(4)]
+    assert told == [
+        ("lan", "lan"),
+        ("first", "stray.socket"),
+        ("wan", "wan"),
+        ("other", "lan"),  # bound to a configured address, which counts for more
+    ]
+    assert all(works(lab, sock.getsockname()) for sock in sockets)
+
+
+def test_a_listener_with_sockets_of_its_name_takes_no_others(lab):
+    sockets = [high(listening()) for _ in range(2)]
+    proxy = activated(lab, sockets, "listen lan.address=systemd", names=["lan", "other"])
+    unused = f"address=127.0.0.1:{sockets[1].getsockname()[1]} socket=other"
+    assert f"an inherited socket is not used by any listener ({unused})" in proxy.stderr()
+    assert len(proxy.find_lines(event="listener", level="notice")) == 1
+
+
+def test_systemd_without_a_socket_left_fails(lab, tmp_path):
+    sock = high(listening())
+    proxy = viaduct_harness.Daemon(
+        tmp_path / "none-left",
+        ["listen a.address=systemd", "listen b.address=systemd"],
+        wrapper=[
+            "bash",
+            "-c",
+            f'exec 3<&{sock.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"',
+        ],
+        pass_fds=[sock.fileno()],
+    )
+    assert proxy.wait_exit() == 1
+    assert "listen b.address = systemd: no socket was handed over for it" in proxy.stderr()
+
+
 def test_variables_for_another_process_do_not_count(lab):
     proxy = lab.fresh(env={"LISTEN_PID": "1", "LISTEN_FDS": "1"})
     assert works(lab, proxy.address)
