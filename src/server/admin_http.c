@@ -202,11 +202,23 @@ void admin_set_field(struct admin_request *request, const char *name, const char
     }
 }
 
+struct admin_client *admin_client_of(const struct admin_request *request)
+{
+    return request->http ? client_of(request->admin, request->http) : NULL;
+}
+
+void admin_deafen(struct admin_client *client)
+{
+    if (client && client->stream) {
+        (void)bufferevent_disable(client->stream, EV_READ);
+    }
+}
+
 void admin_give_time(struct admin_request *request)
 {
     const struct timeval idle = {.tv_sec = ADMIN_WAIT_MS / 1000};
     struct admin *admin = request->admin;
-    struct admin_client *client = client_of(admin, request->http);
+    struct admin_client *client = admin_client_of(request);
 
     if (client) {
         /* From here on it may be silent, but must take what it asked for. */
@@ -241,10 +253,12 @@ struct evbuffer *admin_take_body(struct admin_request *request)
 
 static void send_answer(struct admin_request *request, unsigned status)
 {
+    struct admin_client *client = admin_client_of(request);
     struct evbuffer *body = admin_take_body(request);
 
     admin_begin_answer(request);
     evhttp_send_reply(request->http, (int)status, NULL, body);
+    admin_deafen(client);
     if (body) {
         evbuffer_free(body);
     }

@@ -89,16 +89,19 @@ void admin_stream(struct admin_request *request, void (*taken)(struct admin_requ
     request->taken = taken;
     admin_give_time(request);
     evhttp_send_reply_chunk_with_cb(request->http, piece, on_taken, request);
+    admin_deafen(admin_client_of(request));
     evbuffer_free(piece);
 }
 
 static void on_last_taken(struct admin_request *request)
 {
     struct evhttp_request *http = request->http;
+    struct admin_client *client = admin_client_of(request);
 
     admin_stream_forget(request);
     request->http = NULL;
     evhttp_send_reply_end(http);
+    admin_deafen(client);
     admin_answer(request, 200);
 }
 

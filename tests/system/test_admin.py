@@ -282,6 +282,22 @@ def test_explain_resolves(site):
     assert (answer["verdict"], answer["dns"]) == ("allow", "ok")
 
 
+@pytest.mark.parametrize("path, method", [
+    ("/healthz", "GET"), ("/rules", "GET"), ("/connections", "GET"), ("/reload", "POST"),
+    ("/explain?target=localhost:80", "GET"),
+])  # fmt: skip
+def test_a_client_that_has_said_all_gets_its_answer(lab, tmp_path, path, method):
+    """It ends its direction behind the request, as `nc -N` does."""
+    lines = "".join(f"r{i} = deny host h{i}.example\n" for i in range(3000))
+    site = Site(lab, tmp_path, LISTEN + "[access]\n" + lines)
+    for _ in range(5):
+        peer = lab.client(site.socket)
+        peer.send_with_fin(wire.request_bytes(method, path, [("Host", "localhost")], b""))
+        answer = peer.read_response()
+        assert answer.status == 200
+        json.loads(answer.body)
+
+
 # ---- Reload ----
 
 
