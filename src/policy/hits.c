@@ -61,7 +61,7 @@ int hits_new(const struct policy *policy, const struct hits *previous, size_t wo
     hits->row_count = policy_row_count(policy);
     hits->rows = mem_zalloc(hits->row_count * sizeof(*hits->rows));
     hits->counts = mem_zalloc(workers * sizeof(*hits->counts));
-    hits->workers = hits->counts ? workers : 0;
+    hits->workers = workers;
     whole = map_init(&hits->names) == 0 && hits->rows && hits->counts;
     for (size_t i = 0; whole && i < workers; i++) {
         hits->counts[i] = mem_zalloc((hits->row_count + 2 * MARGIN) * sizeof(*hits->counts[i]));
@@ -81,7 +81,7 @@ void hits_free(struct hits *hits)
     if (!hits) {
         return;
     }
-    for (size_t i = 0; i < hits->workers; i++) {
+    for (size_t i = 0; hits->counts && i < hits->workers; i++) {
         mem_free((void *)(uintptr_t)hits->counts[i]);
     }
     mem_free((void *)hits->counts);

@@ -167,9 +167,9 @@ void admin_begin_answer(struct admin_request *request);
 void admin_give_time(struct admin_request *request);
 /* The connection of a request; NULL: it has gone. */
 struct admin_client *admin_client_of(const struct admin_request *request);
-/* After evhttp was given something to send, which has it watch for the end of what the client sends:
- * one that has ended its direction waits for its answer. One that has gone shows when it is written
- * to. NULL is accepted. */
+/* After evhttp was given something to send, which has it watch for the end of what the client
+ * sends: one that has ended its direction waits for its answer. One that has gone shows when it is
+ * written to. NULL is accepted. */
 void admin_deafen(struct admin_client *client);
 /* What was written, once request->out is closed. NULL, or empty: memory is out. */
 struct evbuffer *admin_take_body(struct admin_request *request);
