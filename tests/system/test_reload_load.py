@@ -225,3 +225,74 @@ def test_nothing_is_left_of_a_configuration(lab, faults, figure):
 def is_steady(seen, faults):
     seen.append(faults.blocks)
     return len(seen) > 10 and len(set(seen[-10:])) == 1
+
+
+# --- A long list --------------------------------------------------------------------------------
+
+
+NAMES = 1_000_000
+ROUNDS = 7
+RATE = 2000
+
+
+class Lists:
+    """A list of a million names, another one each time it is asked to change."""
+
+    def __init__(self, directory):
+        self.path = directory / "names.list"
+        self.stored = [directory / "first.list", directory / "second.list"]
+        for number, path in enumerate(self.stored):
+            path.write_text(
+                "".join(f"n{i}.d{i % 200_000}.of{number}.test\n" for i in range(NAMES))
+            )
+        self.turn = 0
+        self.change()
+
+    def change(self):
+        """A name of its own for the same bytes: another inode, another time."""
+        new = self.path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        os.link(self.stored[self.turn % 2], new)
+        os.utime(new)
+        os.replace(new, self.path)
+        self.turn += 1
+
+
+def measure(lab, bench, site, before_each=None):
+    """The p99 of a client at a fixed rate, in us, and how many reloads there were meanwhile;
+    before_each: what is done before each of them, if there are to be any."""
+    load = bench.load(lab, site.proxy.port, connections=50, rate=RATE, seconds=3, strict=1).begin()
+    end = time.monotonic() + 2.8
+    count = 0
+    while before_each and time.monotonic() < end:
+        before_each()
+        assert site.reload()["level"] == "notice"
+        count += 1
+    result = load.result()
+    load.close()
+    assert (result["errors"], result["error"]) == (0, "")
+    return result["p99_us"], count
+
+
+@pytest.mark.notsan
+def test_a_long_list_does_not_hold_up_requests(lab, bench, figure):
+    """Loaded anew each time, and, unchanged, shared by the old and the new configuration."""
+    lists = Lists(lab.directory)
+    kinds = {"none": None, "the list changed": lists.change, "the list unchanged": lambda: None}
+    config = f"[listen a]\naddress = 127.0.0.1:0\n[access]\nads = deny hosts {lists.path}\n"
+    site = Site(lab, config + "mine = allow from loopback to any\n", True)
+    measure(lab, bench, site)
+    found = {kind: [] for kind in kinds}
+    for number in range(ROUNDS):
+        for kind in list(kinds)[:: 1 if number % 2 else -1]:
+            found[kind].append(measure(lab, bench, site, kinds[kind]))
+    usual = statistics.median(p99 for p99, _ in found["none"])
+    figure(f"{NAMES} names, {RATE} requests/s, {ROUNDS} rounds, medians (least to most):")
+    for kind, rounds in found.items():
+        p99 = sorted(p99 for p99, _ in rounds)
+        figure(
+            f"   reloads: {kind}: p99 {statistics.median(p99):.0f} us ({p99[0]:.0f} to {p99[-1]:.0f}),"
+            f" {statistics.median(p99) / usual:.2f} x; {sum(count for _, count in rounds)} reloads"
+        )
+    for kind, rounds in found.items():
+        assert statistics.median(p99 for p99, _ in rounds) <= 1.5 * usual, kind
