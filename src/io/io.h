@@ -30,7 +30,7 @@ struct outq;
 /* Sockets and pipes of all workers are one budget. */
 struct fd_budget {
     _Atomic int used;
-    int max;
+    _Atomic int max;
 };
 
 /* Pieces queued for one stream since its last flush; see outq.h. */

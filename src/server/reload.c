@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/aside.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -30,7 +31,26 @@ static void answer_all(struct list *requests, const struct reload_outcome *outco
     }
 }
 
-/* Tells who waits, and goes on with who has asked meanwhile. */
+/* A last reference costs time. */
+static void run_drop(struct aside_task *task)
+{
+    struct reload *r = CONTAINER_OF(task, struct reload, drop);
+
+    snapshot_unref(r->dropped);
+    r->dropped = NULL;
+}
+
+/* One in each reload. */
+static void drop(struct server *s, struct snapshot *snapshot)
+{
+    if (snapshot) {
+        s->reload.dropped = snapshot;
+        s->reload.drop.run = run_drop;
+        aside_do(s->aside, &s->reload.drop);
+    }
+}
+
+/* Tells who waits, who may ask again, and goes on with who has asked meanwhile. */
 static void finish(struct server *s, enum reload_result result)
 {
     struct reload *r = &s->reload;
@@ -42,12 +62,12 @@ static void finish(struct server *s, enum reload_result result)
         .needs_restart = r->needs_restart,
     };
 
-    r->phase = RELOAD_IDLE;
-    snapshot_unref(r->loaded);
+    drop(s, r->loaded);
     r->loaded = NULL;
     answer_all(&r->served, &outcome);
     conf_messages_deinit(&r->messages);
     r->messages = (struct conf_messages){0};
+    r->phase = RELOAD_IDLE;
     if (r->again) {
         begin(s);
     }
@@ -231,7 +251,7 @@ static void on_installed(struct server *s)
     };
 
     sockets_sweep(&s->sockets);
-    snapshot_unref(r->replaced);
+    drop(s, r->replaced);
     r->replaced = NULL;
     log_messages(&r->messages);
     log_fields(LOG_NOTICE, "reload", fields, ARRAY_LEN(fields),
@@ -241,15 +261,13 @@ static void on_installed(struct server *s)
 
 /* ------------------------------------------------------------------ reading */
 
-static void *load(void *arg)
+static void load(struct aside_task *task)
 {
-    struct server *s = arg;
+    struct server *s = CONTAINER_OF(task, struct server, reload.load);
     struct reload *r = &s->reload;
 
-    (void)pthread_setname_np(pthread_self(), "viaduct-reload");
     r->error = snapshot_load(s->source, s->snapshot, &r->loaded, &r->messages);
     mailbox_send(r->mailbox, &r->loaded_mail);
-    return NULL;
 }
 
 static void on_loaded(struct server *s)
@@ -258,7 +276,6 @@ static void on_loaded(struct server *s)
     char text[SERVER_MESSAGE_MAX];
     int error;
 
-    (void)pthread_join(r->thread, NULL);
     if (s->phase != SERVER_SERVING) {
         finish(s, RELOAD_IGNORED);
     } else if (r->error < 0) {
@@ -282,18 +299,20 @@ static void begin(struct server *s)
     int error;
 
     r->again = false;
+    r->phase = RELOAD_LOADING;
     list_splice_back(&r->served, &r->waiting);
     if (s->phase != SERVER_SERVING) {
         log_event(LOG_NOTICE, "reload", "ignored during the drain");
         finish(s, RELOAD_IGNORED);
         return;
     }
-    error = pthread_create(&r->thread, NULL, load, s);
+    error = aside_start(s->aside);
     if (error != 0) {
-        fail(s, -error);
+        fail(s, error);
         return;
     }
-    r->phase = RELOAD_LOADING;
+    r->load.run = load;
+    aside_do(s->aside, &r->load);
 }
 
 static void on_mail(void *arg, struct mail *mail)
@@ -338,9 +357,6 @@ void reload_deinit(struct server *s)
     struct reload *r = &s->reload;
     const struct reload_outcome outcome = {.result = RELOAD_IGNORED};
 
-    if (r->phase == RELOAD_LOADING) {
-        (void)pthread_join(r->thread, NULL);
-    }
     r->phase = RELOAD_CLOSED;
     if (!r->mailbox) {
         return;

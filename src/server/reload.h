@@ -8,12 +8,12 @@
  * worker goes by it. One at a time; who asks meanwhile waits for the next.
  */
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/aside.h"
 #include "base/list.h"
 #include "conf/conf.h"
 #include "io/mailbox.h"
@@ -53,13 +53,15 @@ struct reload {
     bool again;              /* somebody has asked since it began */
     struct list served;      /* requests that this one answers */
     struct list waiting;     /* for the next one */
-    pthread_t thread;        /* while LOADING */
     struct mailbox *mailbox; /* owned: loaded, then installed */
+    struct aside_task load;
     struct mail loaded_mail;
     struct mail installed_mail;
     int error;                 /* of snapshot_load */
     struct snapshot *loaded;   /* owned until it is in force */
     struct snapshot *replaced; /* shared ref: in force until INSTALLING */
+    struct aside_task drop;
+    struct snapshot *dropped; /* shared ref, for drop; the next load comes after it */
     struct conf_messages messages;
     struct socket_plan plan;
     atomic_size_t missing; /* workers that do not go by it yet */
@@ -69,7 +71,7 @@ struct reload {
 
 /* 0 or negative errno. */
 int reload_init(struct server *s);
-/* Once nothing runs any more but the thread that may load: waits for it, and answers who waits. */
+/* Once nothing runs any more, the work aside included: answers who waits. */
 void reload_deinit(struct server *s);
 /* On the main thread: begins, or has it begin once the present one is over. request may be NULL;
  * why says who asks ("HUP"), for the log. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "base/aside.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "conf/conf.h"
@@ -321,7 +322,13 @@ void server_apply(struct server *s, const struct conf *conf)
     log_start(s->writer, (enum log_level)conf->log.level, json);
 }
 
-/* On a worker's thread: the main thread frees, for a last reference may cost time. */
+/* A tenure as it comes back. */
+struct spent {
+    struct tenure tenure;
+    struct aside_task task;
+};
+
+/* On a worker's thread, which must not free: a last reference may cost time. */
 static void on_tenure_over(void *arg, struct tenure *tenure)
 {
     struct server *s = arg;
@@ -329,28 +336,37 @@ static void on_tenure_over(void *arg, struct tenure *tenure)
     mailbox_send(s->tenures, &tenure->mail);
 }
 
+static void free_spent(struct aside_task *task)
+{
+    struct spent *spent = CONTAINER_OF(task, struct spent, task);
+
+    snapshot_unref(spent->tenure.snapshot);
+    mem_free(spent);
+}
+
 static void on_tenure(void *arg, struct mail *mail)
 {
-    struct tenure *tenure = CONTAINER_OF(mail, struct tenure, mail);
+    const struct server *s = arg;
+    struct spent *spent = CONTAINER_OF(mail, struct spent, tenure.mail);
 
-    (void)arg;
-    snapshot_unref(tenure->snapshot);
-    mem_free(tenure);
+    spent->task.run = free_spent;
+    aside_do(s->aside, &spent->task);
 }
 
 struct worker_change *server_new_change(struct server *s, struct snapshot *snapshot,
                                         const struct socket_door *doors, size_t door_count)
 {
     struct worker_change *change = mem_zalloc(sizeof(*change) + door_count * sizeof(*doors));
-    struct tenure *tenure = mem_zalloc(sizeof(*tenure));
+    struct spent *spent = mem_zalloc(sizeof(*spent));
 
-    if (!change || !tenure) {
+    if (!change || !spent) {
         mem_free(change);
-        mem_free(tenure);
+        mem_free(spent);
         return NULL;
     }
-    *tenure = (struct tenure){.snapshot = snapshot_ref(snapshot), .over = on_tenure_over, .arg = s};
-    change->tenure = tenure_take(tenure);
+    spent->tenure =
+        (struct tenure){.snapshot = snapshot_ref(snapshot), .over = on_tenure_over, .arg = s};
+    change->tenure = tenure_take(&spent->tenure);
     change->auth = s->auth;
     change->door_count = door_count;
     memcpy(change->doors, doors, door_count * sizeof(*doors));
@@ -359,7 +375,7 @@ struct worker_change *server_new_change(struct server *s, struct snapshot *snaps
 
 void server_drop_change(struct worker_change *change)
 {
-    on_tenure(NULL, &change->tenure->mail);
+    tenure_give(change->tenure);
     mem_free(change);
 }
 
@@ -426,7 +442,8 @@ static int start(struct server *s, const struct conf_messages *warnings)
     s->via_number = draw_number();
     s->descriptors = limits_raise_descriptors();
     if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_all_ended, s, &s->mailbox) != 0 ||
-        mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 || reload_init(s) != 0 ||
+        mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 ||
+        aside_new("viaduct-reload", &s->aside) != 0 || reload_init(s) != 0 ||
         watch_signals(s) != 0) {
         return fail("cannot set up the event loop");
     }
@@ -479,9 +496,10 @@ static void take_apart(struct server *s)
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
+    mailbox_free(s->tenures);
+    aside_free(s->aside);
     reload_deinit(s);
     mailbox_free(s->reload.mailbox);
-    mailbox_free(s->tenures);
     mailbox_free(s->mailbox);
     loop_watch_free(s->signals);
     if (s->signal_fd >= 0) {

@@ -18,6 +18,7 @@
 #include "server/sockets.h"
 #include "server/worker.h"
 
+struct aside;
 struct snapshot;
 
 #define SERVER_MESSAGE_MAX 512
@@ -37,6 +38,7 @@ struct server {
     struct mail ended_mail;
     atomic_size_t running;
     struct mailbox *tenures; /* owned: what workers have used up */
+    struct aside *aside;     /* owned: where reloads are read, and what they replace is freed */
     struct reload reload;
     uint32_t via_number;  /* what tells this instance from others of its name */
     uint64_t descriptors; /* RLIMIT_NOFILE */
