@@ -101,18 +101,25 @@ int aside_new(const char *name, struct aside **ret)
     return 0;
 }
 
+void aside_finish(struct aside *aside)
+{
+    if (!aside || !aside->started) {
+        return;
+    }
+    (void)pthread_mutex_lock(&aside->lock);
+    aside->ending = true;
+    (void)pthread_cond_signal(&aside->work);
+    (void)pthread_mutex_unlock(&aside->lock);
+    (void)pthread_join(aside->thread, NULL);
+    aside->started = false;
+}
+
 void aside_free(struct aside *aside)
 {
     if (!aside) {
         return;
     }
-    if (aside->started) {
-        (void)pthread_mutex_lock(&aside->lock);
-        aside->ending = true;
-        (void)pthread_cond_signal(&aside->work);
-        (void)pthread_mutex_unlock(&aside->lock);
-        (void)pthread_join(aside->thread, NULL);
-    }
+    aside_finish(aside);
     (void)pthread_cond_destroy(&aside->work);
     (void)pthread_mutex_destroy(&aside->lock);
     mem_free(aside);

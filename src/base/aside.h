@@ -25,7 +25,9 @@ void aside_begin(const char *name, int nice);
 
 /* name is borrowed and static. 0 or -ENOMEM. */
 MUST_USE int aside_new(const char *name, struct aside **ret);
-/* Waits until all tasks have been run. NULL is accepted. */
+/* Waits until all tasks have been run. NULL is accepted, by both; what is given to it after
+ * aside_finish is run here and now. */
+void aside_finish(struct aside *aside);
 void aside_free(struct aside *aside);
 /* Makes sure that there is a thread. 0, or negative errno of pthread_create(3). */
 MUST_USE int aside_start(struct aside *aside);

@@ -100,7 +100,10 @@ static void refuse(struct server *s)
 
 static void fail(struct server *s, int error)
 {
-    log_event(LOG_ERROR, "reload", "failed, and what was in force stays: %s", strerror(-error));
+    struct log_field field = LOG_NUM("generation", s->snapshot->generation);
+
+    log_fields(LOG_ERROR, "reload", &field, 1, "failed, and what was in force stays: %s",
+               strerror(-error));
     finish(s, RELOAD_FAILED);
 }
 
@@ -186,12 +189,24 @@ static struct worker_change **new_changes(struct server *s)
     return changes;
 }
 
+static void await_workers(struct server *s, enum reload_phase phase)
+{
+    s->reload.phase = phase;
+    atomic_store(&s->reload.missing, s->shop.worker_count);
+}
+
+static void decide(struct server *s, bool commit)
+{
+    for (size_t i = 0; i < s->shop.worker_count; i++) {
+        worker_decide(s->shop.workers[i], commit);
+    }
+}
+
 /* From here on there is no way back. */
-static void put_in_force(struct server *s, struct worker_change **changes)
+static void put_in_force(struct server *s)
 {
     struct reload *r = &s->reload;
 
-    r->phase = RELOAD_INSTALLING;
     r->changes = 0;
     r->needs_restart = false;
     r->replaced = s->snapshot;
@@ -202,35 +217,57 @@ static void put_in_force(struct server *s, struct worker_change **changes)
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
     announce_leaving(s);
-    server_apply(s, s->snapshot->conf);
-    atomic_store(&r->missing, s->shop.worker_count);
-    for (size_t i = 0; i < s->shop.worker_count; i++) {
-        changes[i]->auth = s->auth;
-        worker_change(s->shop.workers[i], changes[i]);
-    }
-    mem_free((void *)changes);
+    server_apply(s, s->snapshot);
+    await_workers(s, RELOAD_INSTALLING);
+    decide(s, true);
 }
 
-/* All that can fail, then all that cannot. */
-static int install(struct server *s)
+/* All that can fail, the main thread's part, then the workers'. */
+static int prepare(struct server *s)
 {
     struct reload *r = &s->reload;
     struct worker_change **changes = NULL;
     int error = server_settle(s, r->loaded, &r->plan);
 
     if (error == 0) {
+        error = server_need_auth(s, r->loaded);
+    }
+    if (error == 0) {
         changes = new_changes(s);
-        error = changes ? server_set_auth(s, r->loaded) : -ENOMEM;
+        error = changes ? 0 : -ENOMEM;
     }
     if (error != 0) {
-        if (changes) {
-            drop_changes(changes, s->shop.worker_count);
-        }
         sockets_give_up(&s->sockets, &r->plan);
         return error;
     }
-    put_in_force(s, changes);
+    await_workers(s, RELOAD_PREPARING);
+    atomic_store(&s->shop.change_error, 0);
+    for (size_t i = 0; i < s->shop.worker_count; i++) {
+        worker_prepare(s->shop.workers[i], changes[i]);
+    }
+    mem_free((void *)changes);
     return 0;
+}
+
+static void on_prepared(struct server *s)
+{
+    s->reload.error = atomic_load(&s->shop.change_error);
+    if (s->reload.error == 0 && s->phase == SERVER_SERVING) {
+        put_in_force(s);
+    } else {
+        await_workers(s, RELOAD_UNDOING);
+        decide(s, false);
+    }
+}
+
+static void on_undone(struct server *s)
+{
+    sockets_give_up(&s->sockets, &s->reload.plan);
+    if (s->phase != SERVER_SERVING) {
+        finish(s, RELOAD_IGNORED);
+    } else {
+        fail(s, s->reload.error);
+    }
 }
 
 void reload_worker_changed(void *arg)
@@ -238,7 +275,7 @@ void reload_worker_changed(void *arg)
     struct server *s = arg;
 
     if (atomic_fetch_sub(&s->reload.missing, 1) == 1) {
-        mailbox_send(s->reload.mailbox, &s->reload.installed_mail);
+        mailbox_send(s->reload.mailbox, &s->reload.acked_mail);
     }
 }
 
@@ -286,7 +323,7 @@ static void on_loaded(struct server *s)
         conf_messages_add(&r->messages, false, r->plan.origin, "%s", text);
         refuse(s);
     } else {
-        error = install(s);
+        error = prepare(s);
         if (error != 0) {
             fail(s, error);
         }
@@ -319,13 +356,23 @@ static void on_mail(void *arg, struct mail *mail)
 {
     struct server *s = arg;
 
-    if (s->reload.phase == RELOAD_CLOSED) {
-        return;
-    }
-    if (mail == &s->reload.loaded_mail) {
+    (void)mail;
+    switch (s->reload.phase) {
+    case RELOAD_LOADING:
         on_loaded(s);
-    } else {
+        break;
+    case RELOAD_PREPARING:
+        on_prepared(s);
+        break;
+    case RELOAD_UNDOING:
+        on_undone(s);
+        break;
+    case RELOAD_INSTALLING:
         on_installed(s);
+        break;
+    case RELOAD_IDLE:
+    case RELOAD_CLOSED:
+        break; /* the daemon has ended meanwhile */
     }
 }
 
@@ -357,6 +404,10 @@ void reload_deinit(struct server *s)
     struct reload *r = &s->reload;
     const struct reload_outcome outcome = {.result = RELOAD_IGNORED};
 
+    aside_finish(s->aside);
+    if (r->phase == RELOAD_PREPARING || r->phase == RELOAD_UNDOING) {
+        sockets_give_up(&s->sockets, &r->plan);
+    }
     r->phase = RELOAD_CLOSED;
     if (!r->mailbox) {
         return;

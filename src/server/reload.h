@@ -45,7 +45,14 @@ struct reload_request {
     void (*done)(struct reload_request *request, const struct reload_outcome *outcome);
 };
 
-enum reload_phase { RELOAD_IDLE, RELOAD_LOADING, RELOAD_INSTALLING, RELOAD_CLOSED };
+enum reload_phase {
+    RELOAD_IDLE,
+    RELOAD_LOADING,    /* read and compiled, aside */
+    RELOAD_PREPARING,  /* workers get ready for it */
+    RELOAD_UNDOING,    /* some could not: they drop it */
+    RELOAD_INSTALLING, /* it is in force: workers change over */
+    RELOAD_CLOSED,
+};
 
 /* Private to server/. */
 struct reload {
@@ -56,25 +63,25 @@ struct reload {
     struct mailbox *mailbox; /* owned: loaded, then installed */
     struct aside_task load;
     struct mail loaded_mail;
-    struct mail installed_mail;
-    int error;                 /* of snapshot_load */
+    struct mail acked_mail;    /* all workers have done their part of the phase */
+    int error;                 /* of snapshot_load, or of what came after */
     struct snapshot *loaded;   /* owned until it is in force */
     struct snapshot *replaced; /* shared ref: in force until INSTALLING */
     struct aside_task drop;
     struct snapshot *dropped; /* shared ref, for drop; the next load comes after it */
     struct conf_messages messages;
     struct socket_plan plan;
-    atomic_size_t missing; /* workers that do not go by it yet */
+    atomic_size_t missing; /* workers that have not done their part yet */
     size_t changes;
     bool needs_restart;
 };
 
 /* 0 or negative errno. */
 int reload_init(struct server *s);
-/* Once nothing runs any more, the work aside included: answers who waits. */
+/* Once no worker runs any more: waits for the work aside, and answers who waits. */
 void reload_deinit(struct server *s);
 /* On the main thread: begins, or has it begin once the present one is over. request may be NULL;
  * why says who asks ("HUP"), for the log. */
 void reload_ask(struct server *s, const char *why, struct reload_request *request);
-/* For struct workshop: a worker goes by its change now. */
+/* For struct workshop: a worker has done its part. */
 void reload_worker_changed(void *arg);

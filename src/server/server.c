@@ -167,12 +167,23 @@ static void on_worker_ended(void *arg)
     }
 }
 
-static void on_all_ended(void *arg, struct mail *mail)
+static void on_all_drained(void *arg)
 {
     struct server *s = arg;
 
-    (void)mail;
-    loop_stop(s->loop);
+    mailbox_send(s->mailbox, &s->drained_mail);
+}
+
+/* Sockets are the main thread's alone: a reload may just be sweeping up. */
+static void on_mail(void *arg, struct mail *mail)
+{
+    struct server *s = arg;
+
+    if (mail == &s->drained_mail) {
+        sockets_stop(&s->sockets);
+    } else {
+        loop_stop(s->loop);
+    }
 }
 
 static uint32_t draw_number(void)
@@ -292,34 +303,36 @@ static void announce(const struct server *s, const struct conf_messages *warning
 /* ------------------------------------------------------------------ what a reload changes, too */
 
 /* Threads that check passwords get half the processors at most. */
-int server_set_auth(struct server *s, const struct snapshot *snapshot)
+static struct auth_options auth_options(const struct conf *conf)
 {
-    const struct conf *conf = snapshot->conf;
-    const struct auth_options options = {
+    return (struct auth_options){
         .cache_ms = conf->auth.cache_ms,
         .failures = conf->auth.failures.count,
         .failures_ms = conf->auth.failures.per_ms,
         .threads = MAX(limits_cpus() / 2, 1),
     };
-
-    if (!snapshot->users) {
-        return 0; /* no rule asks for one; what there is may be needed again */
-    }
-    if (!s->auth) {
-        return auth_new(&options, snapshot->users, &s->auth);
-    }
-    auth_renew(s->auth, &options, snapshot->users);
-    return 0;
 }
 
-void server_apply(struct server *s, const struct conf *conf)
+int server_need_auth(struct server *s, const struct snapshot *snapshot)
 {
+    const struct auth_options options = auth_options(snapshot->conf);
+
+    return snapshot->users && !s->auth ? auth_new(&options, snapshot->users, &s->auth) : 0;
+}
+
+void server_apply(struct server *s, const struct snapshot *snapshot)
+{
+    const struct conf *conf = snapshot->conf;
+    const struct auth_options options = auth_options(conf);
     bool json = conf->log.access == LOG_FORMAT_JSON;
 
     set_budgets(s, conf);
     crowd_set_limit(s->shop.crowd, conf->server.max_connections_per_client);
     log_writer_set_json(s->writer, json);
     log_start(s->writer, (enum log_level)conf->log.level, json);
+    if (snapshot->users) { /* else no rule asks for one; what there is may be needed again */
+        auth_renew(s->auth, &options, snapshot->users);
+    }
 }
 
 /* A tenure as it comes back. */
@@ -435,13 +448,13 @@ static int start(struct server *s, const struct conf_messages *warnings)
 
     s->shop.worker_count =
         conf->server.workers == CONF_AUTO ? limits_cpus() : (size_t)conf->server.workers;
-    s->shop.sockets = &s->sockets;
     s->shop.ended = on_worker_ended;
+    s->shop.all_drained = on_all_drained;
     s->shop.changed = reload_worker_changed;
     s->shop.arg = s;
     s->via_number = draw_number();
     s->descriptors = limits_raise_descriptors();
-    if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_all_ended, s, &s->mailbox) != 0 ||
+    if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_mail, s, &s->mailbox) != 0 ||
         mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 ||
         aside_new("viaduct-reload", &s->aside) != 0 || reload_init(s) != 0 ||
         watch_signals(s) != 0) {
@@ -461,13 +474,13 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (crowd_new(0, &s->shop.crowd) != 0) {
         return fail("out of memory");
     }
-    if (server_set_auth(s, s->snapshot) != 0) {
+    if (server_need_auth(s, s->snapshot) != 0) {
         return fail("cannot set up the check of passwords");
     }
     if (build_workers(s) != 0) {
         return -1;
     }
-    server_apply(s, conf);
+    server_apply(s, s->snapshot);
     announce(s, warnings);
     return start_workers(s);
 }
@@ -496,10 +509,10 @@ static void take_apart(struct server *s)
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
     sockets_close(&s->sockets);
-    mailbox_free(s->tenures);
-    aside_free(s->aside);
     reload_deinit(s);
     mailbox_free(s->reload.mailbox);
+    mailbox_free(s->tenures);
+    aside_free(s->aside);
     mailbox_free(s->mailbox);
     loop_watch_free(s->signals);
     if (s->signal_fd >= 0) {

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import wire
 from faults import faults  # pylint: disable=unused-import
 from steady import Bench
 from viaduct_harness import parse_logfmt
@@ -19,6 +20,7 @@ from wire import DEADLINE, wait_until
 pytestmark = pytest.mark.serial
 
 MIB = 1 << 20
+BCRYPT_SECRET = "$2y$04$Bnys2ozyscDjHYw.yV4FA.8NAi0FdPMw70nHhjD1bp2eWHc8WJnZy"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ class Site:
         new = new[: new.rfind(b"\n") + 1]
         self.read += len(new)
         found = re.findall(rb"^.*event=reload .*generation=.*$", new, re.MULTILINE)
-        return [parse_logfmt(line.decode()) for line in found]
+        return [{**parse_logfmt(line.decode()), "raw": line.decode()} for line in found]
 
     def write(self, text):
         new = self.path.with_suffix(".new")
@@ -328,3 +330,55 @@ def compare(lab, bench, site, kinds, figure):
             f" {ratios[kind]:.2f} x; {sum(count for _, count in rounds)} reloads"
         )
     return ratios
+
+
+# --- Memory that is out -------------------------------------------------------------------------
+
+
+def test_every_allocation_of_a_reload_fails_once(lab, faults, figure):
+    """The old configuration stays whole, or the new one is in force whole; nothing is left behind."""
+    hosts = lab.directory / "hosts"
+    hosts.write_text("127.0.0.1 name.test\n")
+    users = lab.directory / "users"
+    users.write_text(f"alice:{BCRYPT_SECRET}\n")
+    old = Story.KEPT
+    new = old + (
+        f"[listen more]\naddress = 127.0.0.2:0, unix:{lab.directory}/more.sock\n"
+        f"[dns]\nhosts = {hosts}\nservers = 127.0.0.1:9\n[auth]\nusers = {users}\n"
+        f"[access]\nads = deny hosts {hosts}\nstaff = allow from loopback user * to any\n"
+    )
+    site = Site(lab, old, False, env=faults.environment)
+    origin = lab.origin(wire.response_bytes(body=b"ok", fields=[("Connection", "close")]))
+
+    def blocks():
+        seen = []
+        wait_until(lambda: is_steady(seen, faults), "blocks to be given back")
+        return seen[-1], site.proxy.descriptor_count()
+
+    def serves():
+        """Without leaving anything in the pool."""
+        with contextlib.closing(wire.connect(site.proxy.address)) as client:
+            return client.get(origin.url(), [("Connection", "close")]).status
+
+    for _ in range(3):
+        for text in (new, old):
+            assert site.reload(text)["level"] == "notice"
+    assert serves() == 200
+    before = blocks()
+    faults.watch()
+    assert site.reload(new)["level"] == "notice"
+    count = faults.calls
+    assert serves() == 407
+    site.reload(old)
+    done = 0
+    for number in range(1, count + 1):
+        faults.watch(number)
+        end = site.reload(new)
+        faults.stop()
+        what = f"allocation {number} of {count} failed: {end['raw']}"
+        assert serves() == (407 if end["level"] == "notice" else 200), what
+        done += end["level"] == "notice"
+        assert site.reload(old)["level"] == "notice", what
+        wait_until(lambda: blocks() == before, f"{before}, now {blocks()}: {what}")
+    assert " in part" not in site.text()
+    figure(f"allocation faults, reload: {count} allocations; {done} times the new one came in force")
