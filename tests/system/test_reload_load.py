@@ -382,3 +382,26 @@ def test_every_allocation_of_a_reload_fails_once(lab, faults, figure):
         wait_until(lambda: blocks() == before, f"{before}, now {blocks()}: {what}")
     assert " in part" not in site.text()
     figure(f"allocation faults, reload: {count} allocations; {done} times the new one came in force")
+
+
+# --- The end in the middle ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [10, 100_000], ids=["short", "long"])
+def test_the_end_comes_in_any_phase_of_a_reload(lab, names):
+    """TERM ever later after HUP: status 0, and no socket file is left."""
+    path = lab.directory / "names"
+    path.write_text("".join(f"n{i}.test\n" for i in range(names)))
+    for number in range(30):
+        config = Story.KEPT + f"[access]\nads = deny hosts {path}\nmine = allow to any\n"
+        unix = lab.directory / f"{number}.sock"
+        listen = f"[listen more]\naddress = 127.0.0.2:0, unix:{unix}\n"
+        proxy = lab.fresh(config=config + (listen if number % 2 else ""))
+        assert unix.exists() == bool(number % 2)
+        proxy.config.write_text(config + ("" if number % 2 else listen) + "[dns]\nmax_ttl = 2h\n")
+        os.utime(path)
+        proxy.signal(signal.SIGHUP)
+        time.sleep(number * (0.0005 if names < 100 else 0.01))  # where in it, is what varies
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait_exit() == 0
+        assert not unix.exists()
