@@ -173,6 +173,27 @@ def test_one_address_becomes_all_of_its_port(lab):
     assert peer.get(lab.origin().url()).status == 200
 
 
+def test_somebody_else_s_address_of_our_port_is_taken(lab):
+    """Even where the kernel would let both share it."""
+    site = Site(lab, LISTEN)
+    port = port_of(site.proxy, "a")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.2", port))
+        other.listen()
+        end = site.reload(LISTEN + f"[listen b]\naddress = 127.0.0.2:{port}\n")
+        assert end["level"] == "error"
+
+
+def test_a_group_that_there_is_not(lab, tmp_path):
+    """Of a socket that stays, too: a start would fail over it."""
+    listen = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\n"
+    site = Site(lab, listen)
+    end = site.reload(listen + "group = no-such-group\n")
+    assert (end["level"], end["errors"]) == ("error", "1")
+    assert "no-such-group" in site.proxy.find_lines(event="configuration")[-1]["msg"]
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("server.workers", "3"), ("log.buffer", "8M"), ("log.destination", "/tmp/x")]
 )
