@@ -29,10 +29,8 @@ struct sched_attributes {
 /* A worker that wakes on the processor of such a thread would wait for the end of its slice. Linux
  * before 6.12 knows no slices, and leaves it at the rest. */
 #define SLICE_NS 100000
+#define NICE 10 /* more than the thread that began it has */
 #define NICE_MAX 19
-/* Less, and the scheduler owes the thread so much time that it must wait for the next tick, every
- * now and then, until a worker gets its processor back. */
-#define TASKS_NICE NICE_MAX
 
 struct aside {
     const char *name;
@@ -44,17 +42,22 @@ struct aside {
     bool ending;
 };
 
-void aside_begin(const char *name, int nice)
+void aside_begin(const char *name)
 {
     struct sched_attributes attributes = {
         .size = sizeof(attributes),
         .policy = SCHED_BATCH,
-        .nice = MIN(getpriority(PRIO_PROCESS, 0) + nice, NICE_MAX),
+        .nice = MIN(getpriority(PRIO_PROCESS, 0) + NICE, NICE_MAX),
         .runtime_ns = SLICE_NS,
     };
 
     (void)pthread_setname_np(pthread_self(), name);
     (void)syscall(SYS_sched_setattr, 0, &attributes, 0U);
+}
+
+void aside_give_way(void)
+{
+    (void)sched_yield();
 }
 
 /* The next task, off the list; NULL: the end has come. */
@@ -79,7 +82,7 @@ static void *run(void *arg)
     struct aside *aside = arg;
     struct aside_task *task;
 
-    aside_begin(aside->name, TASKS_NICE);
+    aside_begin(aside->name);
     while ((task = next_task(aside)) != NULL) {
         task->run(task);
     }

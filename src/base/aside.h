@@ -18,10 +18,12 @@ struct aside_task {
 };
 
 /* For the thread that calls, which is named so (15 characters at most): from now on it never
- * preempts who has just woken, and gives way to who does soon. nice is added to what it has, as in
- * nice(2): with 19 it hardly ever keeps anyone waiting, but gets next to nothing while the others
+ * preempts who has just woken, and gives way to who does soon. It gets little while the others
  * want all. */
-void aside_begin(const char *name, int nice);
+void aside_begin(const char *name);
+/* Between steps of some 0.1 ms of a long computation, on any thread: who waits for the processor
+ * goes first. Where the scheduler owes the thread some time it would have until the next tick. */
+void aside_give_way(void);
 
 /* name is borrowed and static. 0 or -ENOMEM. */
 MUST_USE int aside_new(const char *name, struct aside **ret);

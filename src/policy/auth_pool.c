@@ -10,9 +10,6 @@
 #include "base/mem.h"
 #include "policy/auth_hash.h"
 
-/* Somebody waits for the answer. */
-#define NICE 10
-
 struct auth_pool {
     pthread_mutex_t lock;
     pthread_cond_t work; /* there is a task, or the end has come */
@@ -85,7 +82,7 @@ static void *run(void *arg)
     struct auth_task *task;
 
     mem_free(arg);
-    aside_begin("viaduct-auth", NICE);
+    aside_begin("viaduct-auth");
     while ((task = next_task(start.pool)) != NULL) {
         task->run(task, start.hasher);
     }
