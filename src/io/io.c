@@ -66,7 +66,8 @@ bool io_fd_try(struct io *io, int count)
 {
     struct fd_budget *fds = io->fds;
 
-    if (atomic_fetch_add_explicit(&fds->used, count, memory_order_relaxed) + count <= fds->max) {
+    if (atomic_fetch_add_explicit(&fds->used, count, memory_order_relaxed) + count <=
+        atomic_load_explicit(&fds->max, memory_order_relaxed)) {
         return true;
     }
     atomic_fetch_sub_explicit(&fds->used, count, memory_order_relaxed);
@@ -88,7 +89,8 @@ void io_fd_give(struct io *io, int count)
     int before = atomic_fetch_sub_explicit(&io->fds->used, count, memory_order_relaxed);
 
     ASSERT(before >= count);
-    if (UNLIKELY(before + 2 > io->fds->max) && io->relieved) {
+    if (UNLIKELY(before + 2 > atomic_load_explicit(&io->fds->max, memory_order_relaxed)) &&
+        io->relieved) {
         io->relieved(io->arg);
     }
 }

@@ -165,7 +165,7 @@ int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd)
 
 /* ------------------------------------------------------------------ accepting */
 
-static void pause_listener(struct listener *listener)
+void listener_pause(struct listener *listener)
 {
     int r = loop_watch_set(listener->watch, 0);
 
@@ -203,7 +203,7 @@ static bool get_room(struct listener *listener)
             return false;
         }
         if (!listener->events->make_room(listener->arg)) {
-            pause_listener(listener);
+            listener_pause(listener);
             return false;
         }
     }
@@ -227,7 +227,7 @@ static bool accept_one(struct listener *listener)
 
         listener->events->unused(listener->arg);
         if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
-            pause_listener(listener);
+            listener_pause(listener);
             listener->events->starved(listener->arg, -error);
             return false;
         }
@@ -278,11 +278,12 @@ int listener_fd(const struct listener *listener)
     return listener->fd;
 }
 
-void listener_resume(struct listener *listener)
+bool listener_resume(struct listener *listener)
 {
     if (listener->paused) {
         listener->paused = loop_watch_set(listener->watch, LOOP_READ) != 0;
     }
+    return !listener->paused;
 }
 
 void listener_free(struct listener *listener)

@@ -48,7 +48,10 @@ MUST_USE int listener_new(struct loop *loop, int fd, bool shared,
                           struct listener **ret);
 const void *listener_tag(const struct listener *listener);
 int listener_fd(const struct listener *listener);
-void listener_resume(struct listener *listener);
+/* Accepts nobody until listener_resume. */
+void listener_pause(struct listener *listener);
+/* False: memory is out, and it stays paused. */
+bool listener_resume(struct listener *listener);
 /* Accepts what waits in the queue (closing a listening socket resets it), then stops; frees. */
 void listener_drain(struct listener *listener);
 /* Stops and frees at once. NULL is accepted. */

@@ -62,14 +62,18 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     tcp->stream.on_ready(&tcp->stream);
 }
 
+/* 0: none. */
 static void set_keepalive(int fd, uint16_t idle_s)
 {
-    int on = 1;
+    int on = idle_s > 0;
     int idle = idle_s;
     int interval_s = 10;
     int probes = 3;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (!on) {
+        return;
+    }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
@@ -277,9 +281,7 @@ static void set_nodelay(int fd)
 void stream_tcp_tune(int fd, uint64_t keepalive_ms)
 {
     set_nodelay(fd);
-    if (keepalive_ms > 0) {
-        set_keepalive(fd, keepalive_seconds(keepalive_ms));
-    }
+    set_keepalive(fd, keepalive_seconds(keepalive_ms));
 }
 
 int stream_tcp_connect(struct io *io, const struct addr *to, uint64_t keepalive_ms,

@@ -218,6 +218,8 @@ void auth_renew(struct auth *auth, const struct auth_options *options, struct au
     if (!is_in_use(auth, users) || auth->cache_ms != options->cache_ms) {
         auth->cache_ms = options->cache_ms;
         install(auth, auth_users_ref(users));
+        /* The file may have changed since the reload read it. */
+        atomic_store_explicit(&auth->next_look_ms, 0, memory_order_relaxed);
     }
     auth_failures_set(auth->failures, options->failures, options->failures_ms);
     (void)pthread_mutex_unlock(&auth->lock);

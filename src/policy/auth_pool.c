@@ -3,32 +3,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdint.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "base/aside.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "policy/auth_hash.h"
-
-/* sched_setattr(2), which the C library of Debian 12 has no wrapper for: struct sched_attr as of
- * its first version. */
-struct sched_attributes {
-    uint32_t size;
-    uint32_t policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime_ns; /* without a deadline: the slice */
-    uint64_t deadline_ns;
-    uint64_t period_ns;
-};
-
-/* A worker that wakes on the processor of a check would wait for the end of the check's slice. */
-#define SLICE_NS 100000
-#define NICE 10
 
 struct auth_pool {
     pthread_mutex_t lock;
@@ -96,28 +76,13 @@ struct start {
     struct auth_hasher *hasher;
 };
 
-/* Of the thread that calls: it never preempts who has just woken, and gives way to who does soon.
- * Linux before 6.12 knows no slices, and leaves it at that. */
-static void yield_readily(void)
-{
-    struct sched_attributes attributes = {
-        .size = sizeof(attributes),
-        .policy = SCHED_BATCH,
-        .nice = NICE,
-        .runtime_ns = SLICE_NS,
-    };
-
-    (void)syscall(SYS_sched_setattr, 0, &attributes, 0U);
-}
-
 static void *run(void *arg)
 {
     struct start start = *(struct start *)arg;
     struct auth_task *task;
 
     mem_free(arg);
-    (void)pthread_setname_np(pthread_self(), "viaduct-auth");
-    yield_readily();
+    aside_begin("viaduct-auth");
     while ((task = next_task(start.pool)) != NULL) {
         task->run(task, start.hasher);
     }

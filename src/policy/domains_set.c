@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/aside.h"
 #include "base/err.h"
 #include "base/host.h"
 #include "base/map.h"
@@ -14,6 +15,7 @@
 #define ENTRY_HEAD_BYTES 2
 #define NAMES_MAX_BYTES UINT32_MAX
 #define NAMES_FIRST_BYTES 4096
+#define STEPS_AT_ONCE 512 /* names */
 #define LABELS_MAX ((HOST_NAME_MAX_BYTES + 1) / 2)
 
 /* Open addressing by groups of eight slots. A slot has a tag of eight bits, which is 0 (free) or
@@ -173,11 +175,20 @@ static void put(struct domains_set *set, size_t place)
     set->table->places[group * GROUP_SLOTS + slot] = (uint32_t)place;
 }
 
+/* Called for each name of a long walk. */
+static void walk_gently(size_t *steps)
+{
+    if (++*steps % STEPS_AT_ONCE == 0) {
+        aside_give_way();
+    }
+}
+
 /* A table of all names, instead of the one that is there. */
 static int make_table(struct domains_set *set)
 {
     size_t groups = set->count / GROUP_USED + 1;
     size_t group_bytes = sizeof(uint64_t) + GROUP_SLOTS * sizeof(uint32_t);
+    size_t steps = 0;
 
     mem_free(set->table);
     set->table = mem_zalloc(sizeof(*set->table) + groups * group_bytes);
@@ -189,6 +200,7 @@ static int make_table(struct domains_set *set)
     set->table->places = (uint32_t *)(set->table->memory + groups);
     for (size_t at = 0; at < set->names_bytes; at += entry_bytes(set->names + at)) {
         put(set, at);
+        walk_gently(&steps);
     }
     return 0;
 }
@@ -307,10 +319,13 @@ static bool is_needless(struct domains_set *set, struct str name)
  * that stand for all below them keeps its own. */
 static void mark_needless(struct domains_set *set)
 {
+    size_t steps = 0;
+
     for (size_t at = 0; at < set->names_bytes; at += entry_bytes(set->names + at)) {
         if (entry_flags(set->names + at) != 0 && is_needless(set, entry_name(set->names + at))) {
             set->names[at + 1] = 0;
         }
+        walk_gently(&steps);
     }
 }
 
@@ -318,6 +333,7 @@ static void mark_needless(struct domains_set *set)
 static void close_gaps(struct domains_set *set)
 {
     size_t to = 0;
+    size_t steps = 0;
     size_t bytes;
 
     set->count = 0;
@@ -330,6 +346,7 @@ static void close_gaps(struct domains_set *set)
             to += bytes;
             set->count++;
         }
+        walk_gently(&steps);
     }
     set->names_bytes = to;
 }

@@ -171,6 +171,7 @@ static void end_if_retired(struct resolver *resolver)
 {
     if (resolver->retired && list_empty(&resolver->all)) {
         resolver->retired = NULL;
+        list_remove(&resolver->in_retired);
         loop_bury(resolver->loop, &resolver->grave, bury_resolver);
     }
 }

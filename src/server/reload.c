@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/aside.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -30,7 +31,26 @@ static void answer_all(struct list *requests, const struct reload_outcome *outco
     }
 }
 
-/* Tells who waits, and goes on with who has asked meanwhile. */
+/* A last reference costs time. */
+static void run_drop(struct aside_task *task)
+{
+    struct reload *r = CONTAINER_OF(task, struct reload, drop);
+
+    snapshot_unref(r->dropped);
+    r->dropped = NULL;
+}
+
+/* One in each reload. */
+static void drop(struct server *s, struct snapshot *snapshot)
+{
+    if (snapshot) {
+        s->reload.dropped = snapshot;
+        s->reload.drop.run = run_drop;
+        aside_do(s->aside, &s->reload.drop);
+    }
+}
+
+/* Tells who waits, who may ask again, and goes on with who has asked meanwhile. */
 static void finish(struct server *s, enum reload_result result)
 {
     struct reload *r = &s->reload;
@@ -42,12 +62,12 @@ static void finish(struct server *s, enum reload_result result)
         .needs_restart = r->needs_restart,
     };
 
-    r->phase = RELOAD_IDLE;
-    snapshot_unref(r->loaded);
+    drop(s, r->loaded);
     r->loaded = NULL;
     answer_all(&r->served, &outcome);
     conf_messages_deinit(&r->messages);
     r->messages = (struct conf_messages){0};
+    r->phase = RELOAD_IDLE;
     if (r->again) {
         begin(s);
     }
@@ -80,7 +100,10 @@ static void refuse(struct server *s)
 
 static void fail(struct server *s, int error)
 {
-    log_event(LOG_ERROR, "reload", "failed, and what was in force stays: %s", strerror(-error));
+    struct log_field field = LOG_NUM("generation", s->snapshot->generation);
+
+    log_fields(LOG_ERROR, "reload", &field, 1, "failed, and what was in force stays: %s",
+               strerror(-error));
     finish(s, RELOAD_FAILED);
 }
 
@@ -174,12 +197,24 @@ static struct worker_change **new_changes(struct server *s)
     return changes;
 }
 
+static void await_workers(struct server *s, enum reload_phase phase)
+{
+    s->reload.phase = phase;
+    atomic_store(&s->reload.missing, s->shop.worker_count);
+}
+
+static void decide(struct server *s, bool commit)
+{
+    for (size_t i = 0; i < s->shop.worker_count; i++) {
+        worker_decide(s->shop.workers[i], commit);
+    }
+}
+
 /* From here on there is no way back. */
-static void put_in_force(struct server *s, struct worker_change **changes)
+static void put_in_force(struct server *s)
 {
     struct reload *r = &s->reload;
 
-    r->phase = RELOAD_INSTALLING;
     r->changes = 0;
     r->needs_restart = false;
     r->replaced = s->snapshot;
@@ -190,16 +225,19 @@ static void put_in_force(struct server *s, struct worker_change **changes)
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
     announce_leaving(s);
-    server_apply(s, s->snapshot->conf);
-    atomic_store(&r->missing, s->shop.worker_count + (s->admin ? 1 : 0));
-    for (size_t i = 0; i < s->shop.worker_count; i++) {
-        changes[i]->auth = s->auth;
-        worker_change(s->shop.workers[i], changes[i]);
-    }
-    mem_free((void *)changes);
+    server_apply(s, s->snapshot);
+    await_workers(s, RELOAD_INSTALLING);
     if (s->admin) {
+        atomic_fetch_add(&r->missing, 1);
         admin_listen(s->admin, s->sockets.admin, reload_worker_changed, s);
     }
+    decide(s, true);
+}
+
+static void drop_view(struct reload *r)
+{
+    admin_view_free(r->view);
+    r->view = NULL;
 }
 
 /* Once it was on its thread stays, listening or not. */
@@ -215,8 +253,8 @@ static int prepare_admin(struct server *s)
     return error;
 }
 
-/* All that can fail, then all that cannot. */
-static int install(struct server *s)
+/* All that can fail, the main thread's part, then the workers'. */
+static int prepare(struct server *s)
 {
     struct reload *r = &s->reload;
     struct worker_change **changes = NULL;
@@ -226,20 +264,46 @@ static int install(struct server *s)
         error = prepare_admin(s);
     }
     if (error == 0) {
+        error = server_need_auth(s, r->loaded);
+    }
+    if (error == 0) {
         changes = new_changes(s);
-        error = changes ? server_set_auth(s, r->loaded) : -ENOMEM;
+        error = changes ? 0 : -ENOMEM;
     }
     if (error != 0) {
-        if (changes) {
-            drop_changes(changes, s->shop.worker_count);
-        }
-        admin_view_free(r->view);
-        r->view = NULL;
+        drop_view(r);
         sockets_give_up(&s->sockets, &r->plan);
         return error;
     }
-    put_in_force(s, changes);
+    await_workers(s, RELOAD_PREPARING);
+    atomic_store(&s->shop.change_error, 0);
+    for (size_t i = 0; i < s->shop.worker_count; i++) {
+        worker_prepare(s->shop.workers[i], changes[i]);
+    }
+    mem_free((void *)changes);
     return 0;
+}
+
+static void on_prepared(struct server *s)
+{
+    s->reload.error = atomic_load(&s->shop.change_error);
+    if (s->reload.error == 0 && s->phase == SERVER_SERVING) {
+        put_in_force(s);
+    } else {
+        await_workers(s, RELOAD_UNDOING);
+        decide(s, false);
+    }
+}
+
+static void on_undone(struct server *s)
+{
+    drop_view(&s->reload);
+    sockets_give_up(&s->sockets, &s->reload.plan);
+    if (s->phase != SERVER_SERVING) {
+        finish(s, RELOAD_IGNORED);
+    } else {
+        fail(s, s->reload.error);
+    }
 }
 
 void reload_worker_changed(void *arg)
@@ -247,7 +311,7 @@ void reload_worker_changed(void *arg)
     struct server *s = arg;
 
     if (atomic_fetch_sub(&s->reload.missing, 1) == 1) {
-        mailbox_send(s->reload.mailbox, &s->reload.installed_mail);
+        mailbox_send(s->reload.mailbox, &s->reload.acked_mail);
     }
 }
 
@@ -264,7 +328,7 @@ static void on_installed(struct server *s)
         admin_show(s->admin, r->view);
         r->view = NULL;
     }
-    snapshot_unref(r->replaced);
+    drop(s, r->replaced);
     r->replaced = NULL;
     log_messages(&r->messages);
     log_fields(LOG_NOTICE, "reload", fields, ARRAY_LEN(fields),
@@ -274,15 +338,13 @@ static void on_installed(struct server *s)
 
 /* ------------------------------------------------------------------ reading */
 
-static void *load(void *arg)
+static void load(struct aside_task *task)
 {
-    struct server *s = arg;
+    struct server *s = CONTAINER_OF(task, struct server, reload.load);
     struct reload *r = &s->reload;
 
-    (void)pthread_setname_np(pthread_self(), "viaduct-reload");
     r->error = snapshot_load(s->source, s->snapshot, &r->loaded, &r->messages);
     mailbox_send(r->mailbox, &r->loaded_mail);
-    return NULL;
 }
 
 static void on_loaded(struct server *s)
@@ -291,7 +353,6 @@ static void on_loaded(struct server *s)
     char text[SERVER_MESSAGE_MAX];
     int error;
 
-    (void)pthread_join(r->thread, NULL);
     if (s->phase != SERVER_SERVING) {
         finish(s, RELOAD_IGNORED);
     } else if (r->error < 0) {
@@ -302,7 +363,7 @@ static void on_loaded(struct server *s)
         conf_messages_add(&r->messages, false, r->plan.origin, "%s", text);
         refuse(s);
     } else {
-        error = install(s);
+        error = prepare(s);
         if (error != 0) {
             fail(s, error);
         }
@@ -315,31 +376,43 @@ static void begin(struct server *s)
     int error;
 
     r->again = false;
+    r->phase = RELOAD_LOADING;
     list_splice_back(&r->served, &r->waiting);
     if (s->phase != SERVER_SERVING) {
         log_event(LOG_NOTICE, "reload", "ignored during the drain");
         finish(s, RELOAD_IGNORED);
         return;
     }
-    error = pthread_create(&r->thread, NULL, load, s);
+    error = aside_start(s->aside);
     if (error != 0) {
-        fail(s, -error);
+        fail(s, error);
         return;
     }
-    r->phase = RELOAD_LOADING;
+    r->load.run = load;
+    aside_do(s->aside, &r->load);
 }
 
 static void on_mail(void *arg, struct mail *mail)
 {
     struct server *s = arg;
 
-    if (s->reload.phase == RELOAD_CLOSED) {
-        return;
-    }
-    if (mail == &s->reload.loaded_mail) {
+    (void)mail;
+    switch (s->reload.phase) {
+    case RELOAD_LOADING:
         on_loaded(s);
-    } else {
+        break;
+    case RELOAD_PREPARING:
+        on_prepared(s);
+        break;
+    case RELOAD_UNDOING:
+        on_undone(s);
+        break;
+    case RELOAD_INSTALLING:
         on_installed(s);
+        break;
+    case RELOAD_IDLE:
+    case RELOAD_CLOSED:
+        break; /* the daemon has ended meanwhile */
     }
 }
 
@@ -371,8 +444,9 @@ void reload_deinit(struct server *s)
     struct reload *r = &s->reload;
     const struct reload_outcome outcome = {.result = RELOAD_IGNORED};
 
-    if (r->phase == RELOAD_LOADING) {
-        (void)pthread_join(r->thread, NULL);
+    aside_finish(s->aside);
+    if (r->phase == RELOAD_PREPARING || r->phase == RELOAD_UNDOING) {
+        sockets_give_up(&s->sockets, &r->plan);
     }
     r->phase = RELOAD_CLOSED;
     if (!r->mailbox) {

@@ -8,12 +8,12 @@
  * worker goes by it. One at a time; who asks meanwhile waits for the next.
  */
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/aside.h"
 #include "base/list.h"
 #include "conf/conf.h"
 #include "io/mailbox.h"
@@ -45,7 +45,14 @@ struct reload_request {
     void (*done)(struct reload_request *request, const struct reload_outcome *outcome);
 };
 
-enum reload_phase { RELOAD_IDLE, RELOAD_LOADING, RELOAD_INSTALLING, RELOAD_CLOSED };
+enum reload_phase {
+    RELOAD_IDLE,
+    RELOAD_LOADING,    /* read and compiled, aside */
+    RELOAD_PREPARING,  /* workers get ready for it */
+    RELOAD_UNDOING,    /* some could not: they drop it */
+    RELOAD_INSTALLING, /* it is in force: workers change over */
+    RELOAD_CLOSED,
+};
 
 /* Private to server/. */
 struct reload {
@@ -53,27 +60,29 @@ struct reload {
     bool again;              /* somebody has asked since it began */
     struct list served;      /* requests that this one answers */
     struct list waiting;     /* for the next one */
-    pthread_t thread;        /* while LOADING */
     struct mailbox *mailbox; /* owned: loaded, then installed */
+    struct aside_task load;
     struct mail loaded_mail;
-    struct mail installed_mail;
-    int error;                 /* of snapshot_load */
+    struct mail acked_mail;    /* all workers have done their part of the phase */
+    int error;                 /* of snapshot_load, or of what came after */
     struct snapshot *loaded;   /* owned until it is in force */
     struct snapshot *replaced; /* shared ref: in force until INSTALLING */
+    struct aside_task drop;
+    struct snapshot *dropped; /* shared ref, for drop; the next load comes after it */
     struct conf_messages messages;
     struct socket_plan plan;
     struct admin_view *view; /* owned until it is shown; NULL: there is no admin socket */
-    atomic_size_t missing;   /* workers, and admin, that do not go by it yet */
+    atomic_size_t missing;   /* workers, and admin, that have not done their part yet */
     size_t changes;
     bool needs_restart;
 };
 
 /* 0 or negative errno. */
 int reload_init(struct server *s);
-/* Once nothing runs any more but the thread that may load: waits for it, and answers who waits. */
+/* Once no worker runs any more: waits for the work aside, and answers who waits. */
 void reload_deinit(struct server *s);
 /* On the main thread: begins, or has it begin once the present one is over. request may be NULL;
  * why says who asks ("HUP"), for the log. */
 void reload_ask(struct server *s, const char *why, struct reload_request *request);
-/* For struct workshop and admin_listen: one of them goes by its change now. */
+/* For struct workshop and admin_listen: one of them has done its part. */
 void reload_worker_changed(void *arg);

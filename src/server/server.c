@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/addr.h"
+#include "base/aside.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "conf/conf.h"
@@ -176,12 +177,23 @@ static void on_worker_ended(void *arg)
     }
 }
 
-static void on_all_ended(void *arg, struct mail *mail)
+static void on_all_drained(void *arg)
 {
     struct server *s = arg;
 
-    (void)mail;
-    loop_stop(s->loop);
+    mailbox_send(s->mailbox, &s->drained_mail);
+}
+
+/* Sockets are the main thread's alone: a reload may just be sweeping up. */
+static void on_mail(void *arg, struct mail *mail)
+{
+    struct server *s = arg;
+
+    if (mail == &s->drained_mail) {
+        sockets_stop(&s->sockets);
+    } else {
+        loop_stop(s->loop);
+    }
 }
 
 static uint32_t draw_number(void)
@@ -313,37 +325,45 @@ static void announce(const struct server *s, const struct conf_messages *warning
 /* ------------------------------------------------------------------ what a reload changes, too */
 
 /* Threads that check passwords get half the processors at most. */
-int server_set_auth(struct server *s, const struct snapshot *snapshot)
+static struct auth_options auth_options(const struct conf *conf)
 {
-    const struct conf *conf = snapshot->conf;
-    const struct auth_options options = {
+    return (struct auth_options){
         .cache_ms = conf->auth.cache_ms,
         .failures = conf->auth.failures.count,
         .failures_ms = conf->auth.failures.per_ms,
         .threads = MAX(limits_cpus() / 2, 1),
     };
-
-    if (!snapshot->users) {
-        return 0; /* no rule asks for one; what there is may be needed again */
-    }
-    if (!s->auth) {
-        return auth_new(&options, snapshot->users, &s->auth);
-    }
-    auth_renew(s->auth, &options, snapshot->users);
-    return 0;
 }
 
-void server_apply(struct server *s, const struct conf *conf)
+int server_need_auth(struct server *s, const struct snapshot *snapshot)
 {
+    const struct auth_options options = auth_options(snapshot->conf);
+
+    return snapshot->users && !s->auth ? auth_new(&options, snapshot->users, &s->auth) : 0;
+}
+
+void server_apply(struct server *s, const struct snapshot *snapshot)
+{
+    const struct conf *conf = snapshot->conf;
+    const struct auth_options options = auth_options(conf);
     bool json = conf->log.access == LOG_FORMAT_JSON;
 
     set_budgets(s, conf);
     crowd_set_limit(s->shop.crowd, conf->server.max_connections_per_client);
     log_writer_set_json(s->writer, json);
     log_start(s->writer, (enum log_level)conf->log.level, json);
+    if (snapshot->users) { /* else no rule asks for one; what there is may be needed again */
+        auth_renew(s->auth, &options, snapshot->users);
+    }
 }
 
-/* On a worker's thread: the main thread frees, for a last reference may cost time. */
+/* A tenure as it comes back. */
+struct spent {
+    struct tenure tenure;
+    struct aside_task task;
+};
+
+/* On a worker's thread, which must not free: a last reference may cost time. */
 static void on_tenure_over(void *arg, struct tenure *tenure)
 {
     struct server *s = arg;
@@ -351,28 +371,37 @@ static void on_tenure_over(void *arg, struct tenure *tenure)
     mailbox_send(s->tenures, &tenure->mail);
 }
 
+static void free_spent(struct aside_task *task)
+{
+    struct spent *spent = CONTAINER_OF(task, struct spent, task);
+
+    snapshot_unref(spent->tenure.snapshot);
+    mem_free(spent);
+}
+
 static void on_tenure(void *arg, struct mail *mail)
 {
-    struct tenure *tenure = CONTAINER_OF(mail, struct tenure, mail);
+    const struct server *s = arg;
+    struct spent *spent = CONTAINER_OF(mail, struct spent, tenure.mail);
 
-    (void)arg;
-    snapshot_unref(tenure->snapshot);
-    mem_free(tenure);
+    spent->task.run = free_spent;
+    aside_do(s->aside, &spent->task);
 }
 
 struct worker_change *server_new_change(struct server *s, struct snapshot *snapshot,
                                         const struct socket_door *doors, size_t door_count)
 {
     struct worker_change *change = mem_zalloc(sizeof(*change) + door_count * sizeof(*doors));
-    struct tenure *tenure = mem_zalloc(sizeof(*tenure));
+    struct spent *spent = mem_zalloc(sizeof(*spent));
 
-    if (!change || !tenure) {
+    if (!change || !spent) {
         mem_free(change);
-        mem_free(tenure);
+        mem_free(spent);
         return NULL;
     }
-    *tenure = (struct tenure){.snapshot = snapshot_ref(snapshot), .over = on_tenure_over, .arg = s};
-    change->tenure = tenure_take(tenure);
+    spent->tenure =
+        (struct tenure){.snapshot = snapshot_ref(snapshot), .over = on_tenure_over, .arg = s};
+    change->tenure = tenure_take(&spent->tenure);
     change->auth = s->auth;
     change->door_count = door_count;
     memcpy(change->doors, doors, door_count * sizeof(*doors));
@@ -381,7 +410,7 @@ struct worker_change *server_new_change(struct server *s, struct snapshot *snaps
 
 void server_drop_change(struct worker_change *change)
 {
-    on_tenure(NULL, &change->tenure->mail);
+    tenure_give(change->tenure);
     mem_free(change);
 }
 
@@ -461,15 +490,16 @@ static int start(struct server *s, const struct conf_messages *warnings)
 
     s->shop.worker_count =
         conf->server.workers == CONF_AUTO ? limits_cpus() : (size_t)conf->server.workers;
-    s->shop.sockets = &s->sockets;
     s->shop.ended = on_worker_ended;
+    s->shop.all_drained = on_all_drained;
     s->shop.changed = reload_worker_changed;
     s->shop.arg = s;
     s->via_number = draw_number();
     s->descriptors = limits_raise_descriptors();
-    if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_all_ended, s, &s->mailbox) != 0 ||
-        mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 || reload_init(s) != 0 ||
-        pulse_init(s) != 0 || watch_signals(s) != 0) {
+    if (loop_new(&s->loop) != 0 || mailbox_new(s->loop, on_mail, s, &s->mailbox) != 0 ||
+        mailbox_new(s->loop, on_tenure, s, &s->tenures) != 0 ||
+        aside_new("viaduct-reload", &s->aside) != 0 || reload_init(s) != 0 || pulse_init(s) != 0 ||
+        watch_signals(s) != 0) {
         return fail("cannot set up the event loop");
     }
     deadline_init(&s->delay, on_delay);
@@ -486,13 +516,13 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (crowd_new(0, &s->shop.crowd) != 0) {
         return fail("out of memory");
     }
-    if (server_set_auth(s, s->snapshot) != 0) {
+    if (server_need_auth(s, s->snapshot) != 0) {
         return fail("cannot set up the check of passwords");
     }
     if (build_workers(s) != 0) {
         return -1;
     }
-    server_apply(s, conf);
+    server_apply(s, s->snapshot);
     announce(s, warnings);
     if (start_workers(s) != 0 || start_admin(s) != 0) {
         return -1;
@@ -530,6 +560,7 @@ static void take_apart(struct server *s)
     mailbox_free(s->reload.mailbox);
     pulse_deinit(s);
     mailbox_free(s->tenures);
+    aside_free(s->aside);
     mailbox_free(s->mailbox);
     loop_watch_free(s->signals);
     if (s->signal_fd >= 0) {

@@ -20,6 +20,7 @@
 #include "server/sockets.h"
 #include "server/worker.h"
 
+struct aside;
 struct snapshot;
 
 #define SERVER_MESSAGE_MAX 512
@@ -37,8 +38,10 @@ struct server {
     struct loop *loop;       /* owned: signals and deadlines of the main thread */
     struct mailbox *mailbox; /* owned: workers that ended */
     struct mail ended_mail;
+    struct mail drained_mail; /* nobody listens any more */
     atomic_size_t running;
     struct mailbox *tenures; /* owned: what workers have used up */
+    struct aside *aside;     /* owned: where reloads are read, and what they replace is freed */
     struct reload reload;
     struct admin *admin; /* owned; NULL: it has been off until now */
     struct pulse pulse;
@@ -55,16 +58,16 @@ struct server {
 /* What others know snapshot's instance by, as that plan listens. 0 or -ENOMEM. */
 MUST_USE int server_settle(const struct server *s, struct snapshot *snapshot,
                            const struct socket_plan *plan);
-/* Users, settings, and threads that check passwords, as snapshot has them. 0 or -ENOMEM. */
-MUST_USE int server_set_auth(struct server *s, const struct snapshot *snapshot);
+/* There is somebody to check passwords, if snapshot has users. 0 or negative errno. */
+MUST_USE int server_need_auth(struct server *s, const struct snapshot *snapshot);
 /* A change for one worker, to go by snapshot and those doors; NULL: memory is out. */
 MUST_USE struct worker_change *server_new_change(struct server *s, struct snapshot *snapshot,
                                                  const struct socket_door *doors,
                                                  size_t door_count);
 /* A change that is given to nobody. */
 void server_drop_change(struct worker_change *change);
-/* Budgets, level and form of the log, and what else all workers share, as conf says. */
-void server_apply(struct server *s, const struct conf *conf);
+/* Budgets, level and form of the log, users, and what else all workers share, as snapshot says. */
+void server_apply(struct server *s, const struct snapshot *snapshot);
 /* One line of the log: a listener has begun. */
 void server_announce_door(const struct socket_door *door);
 void server_announce_admin(const struct socket_set *set);

@@ -217,13 +217,16 @@ static struct socket_set *find_open(const struct planning *p, const struct addr 
     return NULL;
 }
 
-/* Some other address of this port is ours: the new one may overlap it. */
-static bool has_port(const struct planning *p, uint16_t port)
+/* A socket of ours has this address, or a part of it, or one that it is a part of. */
+static bool overlaps_ours(const struct planning *p, const struct addr *asked)
 {
     LIST_FOR_EACH (node, next, &p->sockets->open) {
         const struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 
-        if (!set->path && !set->inherited && set->addr.port == port) {
+        if (!set->path && !set->inherited && set->addr.kind == asked->kind &&
+            set->addr.port == asked->port &&
+            (addr_is_unspecified(&set->addr) || addr_is_unspecified(asked) ||
+             addr_ip_eq(&set->addr, asked))) {
             return true;
         }
     }
@@ -264,7 +267,7 @@ static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count,
     set->is_admin = is_admin;
     set->asked = *asked;
     set->addr = *asked;
-    r = listener_open_tcp(&set->addr, p->conf->server.tcp_keepalive_ms, has_port(p, asked->port),
+    r = listener_open_tcp(&set->addr, p->conf->server.tcp_keepalive_ms, overlaps_ours(p, asked),
                           set->fds, set->fd_count);
     if (r != 0) {
         socket_set_name(set, name, sizeof(name));
@@ -592,7 +595,8 @@ static void set_permissions(struct planning *p, const struct permissions *who,
         log_event(LOG_WARNING, "listener", "%s", p->error);
         return;
     }
-    if ((group != set->gid && chown(set->path, (uid_t)-1, group) != 0) ||
+    if ((group != set->gid &&
+         chown(set->path, (uid_t)-1, group == (gid_t)-1 ? getegid() : group) != 0) ||
         (who->mode != set->mode && chmod(set->path, who->mode) != 0)) {
         log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s", set->path,
                   strerror(errno));
@@ -693,6 +697,9 @@ void sockets_sweep(struct sockets *sockets)
 
 void sockets_stop(struct sockets *sockets)
 {
+    if (!sockets->open.next) {
+        return; /* closed: the start failed with workers already running */
+    }
     LIST_FOR_EACH (node, next, &sockets->open) {
         struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 

@@ -53,9 +53,14 @@ struct worker {
     struct machine *machine; /* owned */
     struct auth_desk *auth;  /* owned; NULL: no users file */
     struct proxy proxy;
-    struct list doors;                    /* owned: struct door */
-    struct worker_change *_Atomic change; /* owned: to be put in force */
-    bool paused;                          /* some listener waits for room */
+    struct list doors;                   /* owned: struct door */
+    struct worker_change *_Atomic given; /* owned: to be prepared */
+    /* What is prepared, until it is decided on; all owned. */
+    struct worker_change *change;  /* NULL: nothing */
+    struct resolver *new_resolver; /* NULL: there is none, or the old one stays */
+    struct auth_desk *new_auth;    /* so, too */
+    struct list new_doors;         /* that listen, but accept nobody yet */
+    bool paused;                   /* some listener waits for room */
     bool draining;
     bool starved; /* said so in the log */
     struct deadline retry;
@@ -159,6 +164,19 @@ static void pause_accepting(struct worker *w)
     deadline_arm(&w->retry, w->io.loop, PAUSE_MS);
 }
 
+/* What cannot be opened now is tried again. */
+static void open_doors(struct worker *w)
+{
+    bool open = true;
+
+    LIST_FOR_EACH (node, next, &w->doors) {
+        open &= listener_resume(LIST_ITEM(node, struct door, node)->listener);
+    }
+    if (!open) {
+        pause_accepting(w);
+    }
+}
+
 static void resume_accepting(struct worker *w)
 {
     if (!w->paused) {
@@ -167,9 +185,7 @@ static void resume_accepting(struct worker *w)
     w->paused = false;
     atomic_fetch_sub_explicit(&w->shop->paused, 1, memory_order_relaxed);
     deadline_disarm(&w->retry);
-    LIST_FOR_EACH (node, next, &w->doors) {
-        listener_resume(LIST_ITEM(node, struct door, node)->listener);
-    }
+    open_doors(w);
 }
 
 static void on_retry(struct deadline *deadline)
@@ -315,6 +331,12 @@ static void door_free(struct door *door)
     mem_free(door);
 }
 
+static void door_close(struct door *door)
+{
+    listener_free(door->listener);
+    door_free(door);
+}
+
 /* Whoever waits there already is let in. */
 static void door_drain(struct door *door)
 {
@@ -334,8 +356,8 @@ static struct door *find_door(struct worker *w, const struct socket_set *set)
     return NULL;
 }
 
-/* The worker's own socket of a set; one that stands alone is shared by all. */
-static int open_door(struct worker *w, const struct socket_door *plan)
+/* The worker's own socket of a set; one that stands alone is shared by all. Among the new ones. */
+static int new_door(struct worker *w, const struct socket_door *plan)
 {
     struct socket_set *set = plan->set;
     bool own = !set->inherited && !set->path;
@@ -354,16 +376,26 @@ static int open_door(struct worker *w, const struct socket_door *plan)
     if (own) {
         *fd = -1;
     }
+    listener_pause(door->listener);
     list_init(&door->node);
-    list_push_back(&w->doors, &door->node);
+    list_push_back(&w->new_doors, &door->node);
     return 0;
 }
 
-/* New ones are open before old ones go. */
-static int change_doors(struct worker *w, const struct worker_change *change, uint64_t keepalive_ms)
+static int prepare_doors(struct worker *w, const struct worker_change *change)
 {
-    int result = 0;
+    int r = 0;
 
+    for (size_t i = 0; r == 0 && i < change->door_count; i++) {
+        r = find_door(w, change->doors[i].set) ? 0 : new_door(w, &change->doors[i]);
+    }
+    return r;
+}
+
+/* New ones are open before old ones go. */
+static void change_doors(struct worker *w, const struct worker_change *change,
+                         uint64_t keepalive_ms)
+{
     LIST_FOR_EACH (node, next, &w->doors) {
         LIST_ITEM(node, struct door, node)->keeps = false;
     }
@@ -376,11 +408,11 @@ static int change_doors(struct worker *w, const struct worker_change *change, ui
             if (door->set->addr.kind != ADDR_UNIX) {
                 stream_tcp_tune(listener_fd(door->listener), keepalive_ms);
             }
-        } else {
-            int r = open_door(w, &change->doors[i]);
-
-            result = r != 0 ? r : result;
         }
+    }
+    list_splice_back(&w->doors, &w->new_doors);
+    if (!w->paused) {
+        open_doors(w);
     }
     LIST_FOR_EACH (node, next, &w->doors) {
         struct door *door = LIST_ITEM(node, struct door, node);
@@ -389,7 +421,6 @@ static int change_doors(struct worker *w, const struct worker_change *change, ui
             door_drain(door);
         }
     }
-    return result;
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -407,7 +438,7 @@ static void drain(struct worker *w)
         door_drain(LIST_FIRST(&w->doors, struct door, node));
     }
     if (atomic_fetch_add(&w->shop->drained, 1) + 1 == w->shop->worker_count) {
-        sockets_stop(w->shop->sockets);
+        w->shop->all_drained(w->shop->arg);
     }
 }
 
@@ -428,32 +459,39 @@ static struct resolver_options resolver_options(const struct conf *conf)
     };
 }
 
-/* One with other options begins anew; who has asked the old one is still answered by it. */
-static int change_resolver(struct worker *w, const struct conf *conf)
+static int prepare_resolver(struct worker *w, const struct conf *conf)
 {
     const struct resolver_options options = resolver_options(conf);
-    struct resolver *resolver;
-    int r;
 
     if (w->resolver && resolver_is_like(w->resolver, &options)) {
         return 0;
     }
-    r = resolver_new(w->io.loop, &options, &resolver);
-    if (r != 0) {
-        return r;
-    }
-    resolver_retire(w->resolver, &w->retired_resolvers);
-    w->resolver = resolver;
-    w->proxy.resolver = resolver;
-    return 0;
+    return resolver_new(w->io.loop, &options, &w->new_resolver);
 }
 
-static int change_auth(struct worker *w, struct auth *auth)
+/* One with other options begins anew; who has asked the old one is still answered by it. */
+static void change_resolver(struct worker *w)
 {
-    int r = auth && !w->auth ? auth_desk_new(auth, w->io.loop, &w->auth) : 0;
+    if (w->new_resolver) {
+        resolver_retire(w->resolver, &w->retired_resolvers);
+        w->resolver = w->new_resolver;
+        w->new_resolver = NULL;
+    }
+    w->proxy.resolver = w->resolver;
+}
 
+static int prepare_auth(struct worker *w, struct auth *auth)
+{
+    return auth && !w->auth ? auth_desk_new(auth, w->io.loop, &w->new_auth) : 0;
+}
+
+static void change_auth(struct worker *w)
+{
+    if (w->new_auth) {
+        w->auth = w->new_auth;
+        w->new_auth = NULL;
+    }
     w->proxy.auth = w->auth;
-    return r;
 }
 
 static void change_proxy(struct worker *w, const struct conf *conf)
@@ -474,15 +512,46 @@ static void change_proxy(struct worker *w, const struct conf *conf)
     w->proxy.origin.keepalive_ms = conf->server.tcp_keepalive_ms;
 }
 
-/* All of it, however much of it fails: the first error is returned. */
-static int put_in_force(struct worker *w, const struct worker_change *change)
+/* What was prepared, or half prepared, goes. */
+static void abandon(struct worker *w)
 {
+    while (!list_empty(&w->new_doors)) {
+        door_close(LIST_FIRST(&w->new_doors, struct door, node));
+    }
+    resolver_free(w->new_resolver);
+    w->new_resolver = NULL;
+    auth_desk_free(w->new_auth);
+    w->new_auth = NULL;
+    if (w->change) {
+        tenure_give(w->change->tenure);
+        mem_free(w->change);
+        w->change = NULL;
+    }
+}
+
+/* All that can fail. change is given. */
+static int prepare(struct worker *w, struct worker_change *change)
+{
+    int r;
+
+    w->change = change;
+    r = prepare_resolver(w, change->tenure->snapshot->conf);
+    if (r == 0) {
+        r = prepare_auth(w, change->auth);
+    }
+    return r == 0 ? prepare_doors(w, change) : r;
+}
+
+/* All that cannot. */
+static void commit(struct worker *w)
+{
+    struct worker_change *change = w->change;
     const struct conf *conf = change->tenure->snapshot->conf;
     struct tenure *before = w->proxy.tenure;
-    int result = change_resolver(w, conf);
-    int r = change_auth(w, change->auth);
 
-    result = result == 0 ? r : result;
+    w->change = NULL;
+    change_resolver(w);
+    change_auth(w);
     w->proxy.tenure = change->tenure;
     w->proxy.conf = conf;
     change_proxy(w, conf);
@@ -490,38 +559,41 @@ static int put_in_force(struct worker *w, const struct worker_change *change)
         hits_carry(change->tenure->snapshot->hits, before->snapshot->hits, w->index);
         tenure_give(before);
     }
-    r = change_doors(w, change, conf->server.tcp_keepalive_ms);
-    return result == 0 ? r : result;
+    change_doors(w, change, conf->server.tcp_keepalive_ms);
+    mem_free(change);
 }
 
-/* A worker that drains has nothing to do with it any more, but must say so. */
-static void take_change(struct worker *w)
+static void on_prepare(struct worker *w)
 {
-    struct worker_change *change = atomic_exchange(&w->change, NULL);
-    int r = 0;
+    int r = prepare(w, atomic_exchange(&w->given, NULL));
 
-    if (!change) {
-        return;
-    }
-    if (w->draining) {
-        tenure_give(change->tenure);
-    } else {
-        r = put_in_force(w, change);
-    }
-    mem_free(change);
     if (r != 0) {
-        log_event(LOG_ERROR, "reload", "worker %zu goes by the new configuration in part: %s",
-                  w->index, strerror(-r));
+        atomic_store(&w->shop->change_error, r);
     }
     w->shop->changed(w->shop->arg);
 }
 
-void worker_change(struct worker *worker, struct worker_change *change)
+static void on_decide(struct worker *w, bool is_commit)
 {
-    struct worker_change *before = atomic_exchange(&worker->change, change);
+    if (is_commit) {
+        commit(w);
+    } else {
+        abandon(w);
+    }
+    w->shop->changed(w->shop->arg);
+}
+
+void worker_prepare(struct worker *worker, struct worker_change *change)
+{
+    struct worker_change *before = atomic_exchange(&worker->given, change);
 
     ASSERT(!before);
-    worker_poke(worker, WORKER_CHANGE);
+    worker_poke(worker, WORKER_PREPARE);
+}
+
+void worker_decide(struct worker *worker, bool is_commit)
+{
+    worker_poke(worker, is_commit ? WORKER_COMMIT : WORKER_ABANDON);
 }
 
 static void on_poke(struct worker *w)
@@ -530,8 +602,11 @@ static void on_poke(struct worker *w)
 
     atomic_store(&w->poked, false);
     requests = atomic_exchange(&w->requests, 0);
-    if (requests & WORKER_CHANGE) {
-        take_change(w);
+    if (requests & WORKER_PREPARE) {
+        on_prepare(w);
+    }
+    if (requests & (WORKER_COMMIT | WORKER_ABANDON)) {
+        on_decide(w, requests & WORKER_COMMIT);
     }
     if (requests & WORKER_SHED) {
         (void)shed_for_client(w);
@@ -663,15 +738,19 @@ int worker_new(struct workshop *shop, size_t index, struct worker_change *change
     w->shop = shop;
     w->index = index;
     list_init(&w->doors);
+    list_init(&w->new_doors);
     list_init(&w->retired_resolvers);
     *ret = w;
     r = build(w);
-    if (r == 0) {
-        r = put_in_force(w, change);
-    } else {
+    if (r != 0) {
         tenure_give(change->tenure);
+        mem_free(change);
+        return r;
     }
-    mem_free(change);
+    r = prepare(w, change);
+    if (r == 0) {
+        commit(w);
+    }
     return r;
 }
 
@@ -690,14 +769,12 @@ void worker_free(struct worker *worker)
         return;
     }
     while (!list_empty(&worker->doors)) {
-        struct door *door = LIST_FIRST(&worker->doors, struct door, node);
-
-        listener_free(door->listener);
-        door_free(door);
+        door_close(LIST_FIRST(&worker->doors, struct door, node));
     }
-    if (worker->change) {
-        tenure_give(worker->change->tenure);
-        mem_free(worker->change);
+    abandon(worker);
+    if (worker->given) {
+        tenure_give(worker->given->tenure);
+        mem_free(worker->given);
     }
     if (worker->proxy.tenure) {
         tenure_give(worker->proxy.tenure);

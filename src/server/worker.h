@@ -31,7 +31,6 @@ struct worker;
 /* What all workers share. */
 struct workshop {
     struct log_writer *writer; /* borrowed */
-    struct sockets *sockets;   /* borrowed; workers only stop them, when all have drained */
     struct crowd *crowd;       /* borrowed */
     struct buf_budget buffers;
     struct fd_budget fds;
@@ -43,13 +42,16 @@ struct workshop {
     size_t worker_count;
     /* These are called on a worker's thread. It has ended. */
     void (*ended)(void *arg);
-    /* It goes by the change that it was given last. */
+    /* The last one has stopped listening: it drains. */
+    void (*all_drained)(void *arg);
+    /* It has done what worker_prepare, or worker_decide, asked for. */
     void (*changed)(void *arg);
+    _Atomic int change_error; /* of preparing, negative errno: some worker could not */
     void *arg;
 };
 
-/* What a worker is to go by from now on, whole: at its start, and after each reload. Given by
- * worker_change. */
+/* What a worker is to go by from now on, whole: at its start, and after each reload. All that can
+ * fail is done first, by worker_prepare; then worker_decide puts it in force, or drops it. */
 struct worker_change {
     struct tenure *tenure; /* given, with one use */
     struct auth *auth;     /* borrowed; NULL: no users file yet */
@@ -59,20 +61,25 @@ struct worker_change {
 
 /* What a worker can be asked for; bits, may be combined. */
 enum worker_request {
-    WORKER_SHED = 1,    /* close something idle: another worker is short */
-    WORKER_ROOM = 2,    /* there is room again: listen */
-    WORKER_DRAIN = 4,   /* no new clients, end when the last one has gone */
-    WORKER_CUT = 8,     /* end now */
-    WORKER_CHANGE = 16, /* worker_change asks for it */
+    WORKER_SHED = 1,     /* close something idle: another worker is short */
+    WORKER_ROOM = 2,     /* there is room again: listen */
+    WORKER_DRAIN = 4,    /* no new clients, end when the last one has gone */
+    WORKER_CUT = 8,      /* end now */
+    WORKER_PREPARE = 16, /* worker_prepare asks for it */
+    WORKER_COMMIT = 32,  /* worker_decide, as this */
+    WORKER_ABANDON = 64,
 };
 
-/* Builds worker number index (from 0); its thread does not run yet. change: as worker_change, also
+/* Builds worker number index (from 0); its thread does not run yet. change: is given, also
  * where this fails. 0, or negative errno with *ret half built, for worker_join. */
 MUST_USE int worker_new(struct workshop *shop, size_t index, struct worker_change *change,
                         struct worker **ret);
-/* From the main thread: change, from mem_alloc, is given, and shop->changed tells when the worker
- * goes by it; not before that is the next one given. */
-void worker_change(struct worker *worker, struct worker_change *change);
+/* From the main thread: change, from mem_alloc, is given, and shop->changed tells when all is ready
+ * for it, or has failed (shop->change_error). Then worker_decide is due, in both cases. */
+void worker_prepare(struct worker *worker, struct worker_change *change);
+/* From the main thread: the worker goes by it, or by what it went by before; shop->changed tells
+ * when. commit: no worker has failed. */
+void worker_decide(struct worker *worker, bool commit);
 /* 0 or negative errno of pthread_create(3). */
 MUST_USE int worker_start(struct worker *worker);
 /* From any thread. */

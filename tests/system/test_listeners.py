@@ -187,7 +187,7 @@ def listening(kind=socket.AF_INET, address=("127.0.0.1", 0)):
     return sock
 
 
-def activated(lab, sockets, *options, names=None):
+def activated(lab, sockets, *options, names=None, **how):
     """A daemon started with these sockets as descriptors 3 and on, as a service manager does it."""
     script = "".join(
         f"exec {3 + i}<&{sock.fileno()}; "
@@ -201,6 +201,7 @@ def activated(lab, sockets, *options, names=None):
         *options,
         wrapper=[bash, "-c", script + 'exec "$0" "$@"'],
         pass_fds=[sock.fileno() for sock in sockets],
+        **how,
     )
 
 

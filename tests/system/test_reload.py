@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import viaduct_harness
+from test_listeners import activated, high
 from viaduct_harness import wait_until
 from wire import DEADLINE
 
@@ -20,8 +21,8 @@ from wire import DEADLINE
 class Site:
     """A configuration file and a daemon that goes by it."""
 
-    def __init__(self, lab, text, *options, **how):
-        self.proxy = lab.fresh(*options, config=text, **how)
+    def __init__(self, lab, text, *options, proxy=None, **how):
+        self.proxy = proxy or lab.fresh(*options, config=text, **how)
         self.path = self.proxy.config
 
     def write(self, text):
@@ -174,6 +175,27 @@ def test_one_address_becomes_all_of_its_port(lab):
     assert peer.get(lab.origin().url()).status == 200
 
 
+def test_somebody_else_s_address_of_our_port_is_taken(lab):
+    """Even where the kernel would let both share it."""
+    site = Site(lab, LISTEN)
+    port = port_of(site.proxy, "a")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.2", port))
+        other.listen()
+        end = site.reload(LISTEN + f"[listen b]\naddress = 127.0.0.2:{port}\n")
+        assert end["level"] == "error"
+
+
+def test_a_group_that_there_is_not(lab, tmp_path):
+    """Of a socket that stays, too: a start would fail over it."""
+    listen = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\n"
+    site = Site(lab, listen)
+    end = site.reload(listen + "group = no-such-group\n")
+    assert (end["level"], end["errors"]) == ("error", "1")
+    assert "no-such-group" in site.proxy.find_lines(event="configuration")[-1]["msg"]
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("server.workers", "3"), ("log.buffer", "8M"), ("log.destination", "/tmp/x")]
 )
@@ -195,6 +217,61 @@ def test_asked_twice_at_once(lab):
     end = site.reload(LISTEN + "[server]\nname = other\n")
     wait_until(lambda: "server.name" in site.changes(), "the last one")
     assert end["level"] == "notice"
+
+
+def test_hup_storm(lab):
+    """However they fall together, the last file is in force in the end."""
+    site = Site(lab, LISTEN)
+    origin = lab.origin()
+    client = lab.client(site.proxy)
+    for number in range(200):
+        site.write(LISTEN + f"[access]\nrule{number} = allow from loopback to any\n")
+        site.proxy.signal(signal.SIGHUP)
+        assert client.get(origin.url(f"/{number}")).status == 200
+    wait_until(lambda: "access.rule199" in site.changes(), "the last one")
+    assert client.get(origin.url("/last")).status == 200
+    assert site.proxy.wait_request(origin.url("/last"))["rule"] == "rule199"
+
+
+def test_an_address_goes_and_comes_back_at_once(lab, tmp_path):
+    """The second reload is asked for before the first has closed what it asks for."""
+    taken = socket.create_server(("127.0.0.2", 0))
+    port = taken.getsockname()[1]
+    taken.close()
+    path = tmp_path / "b.sock"
+    more = LISTEN + f"[listen b]\naddress = 127.0.0.2:{port}, unix:{path}\n"
+    site = Site(lab, more)
+    origin = lab.origin()
+    for number in range(20):
+        site.write(LISTEN)
+        site.proxy.signal(signal.SIGHUP)
+        site.proxy.wait_for_log(event="reload", msg="asked for", count=2 * number + 1)
+        site.reload(more + f"[access]\nrule{number} = allow from loopback,unix to any\n")
+        wait_until(lambda: f"access.rule{number}" in site.changes(), "the second")
+        assert lab.client(("127.0.0.2", port)).get(origin.url()).status == 200
+        assert lab.client(str(path)).get(origin.url()).status == 200
+    assert not site.proxy.find_lines(event="reload", level="error")
+
+
+def test_an_inherited_socket_that_is_not_wanted_for_a_while(lab):
+    """Who connects meanwhile waits in its queue, and is served once it is wanted again."""
+    sock = high(socket.create_server(("127.0.0.1", 0)))
+    address = sock.getsockname()
+    config = LISTEN + "[listen s]\naddress = systemd\n"
+    proxy = activated(lab, [sock], config=config)
+    site = Site(lab, config, proxy=proxy)
+    sock.close()
+    origin = lab.origin()
+    before = lab.client(address)
+    assert before.get(origin.url()).status == 200
+    site.reload(LISTEN)
+    waiting = lab.client(address)
+    waiting.request("GET", origin.url("/waiting"))
+    assert waiting.is_silent(0.2)
+    assert before.get(origin.url()).status == 200
+    site.reload(config)
+    assert waiting.read_response().status == 200
+    assert proxy.wait_request(origin.url("/waiting"))["listener"] == "s"
 
 
 # --- Every key that works on reload, by what it does ------------------------------------------------

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reloads under load: nobody notices, nothing is left behind."""
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+import wire
 from faults import faults  # pylint: disable=unused-import
 from steady import Bench
 from viaduct_harness import parse_logfmt
@@ -18,6 +20,7 @@ from wire import DEADLINE, wait_until
 pytestmark = pytest.mark.serial
 
 MIB = 1 << 20
+BCRYPT_SECRET = "$2y$04$Bnys2ozyscDjHYw.yV4FA.8NAi0FdPMw70nHhjD1bp2eWHc8WJnZy"
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +53,24 @@ class Site:
         new = new[: new.rfind(b"\n") + 1]
         self.read += len(new)
         found = re.findall(rb"^.*event=reload .*generation=.*$", new, re.MULTILINE)
-        return [parse_logfmt(line.decode()) for line in found]
+        return [{**parse_logfmt(line.decode()), "raw": line.decode()} for line in found]
 
     def write(self, text):
         new = self.path.with_suffix(".new")
         new.write_text(text)
         os.replace(new, self.path)
 
-    def reload(self, text=None):
-        """HUP, and the line that ends it."""
+    def reload(self, text=None, every=0.005):
+        """HUP, and the line that ends it, looked for every so many seconds."""
         if text is not None:
             self.write(text)
         self.proxy.signal(signal.SIGHUP)
-        ends = wait_until(self.ends, "the reload to end", deadline=3 * DEADLINE)
+        end = time.monotonic() + 3 * DEADLINE
+        ends = []
+        while not ends:
+            assert time.monotonic() < end, "the reload does not end"
+            time.sleep(every)
+            ends = self.ends()
         assert len(ends) == 1, ends
         return ends[0]
 
@@ -225,3 +233,175 @@ def test_nothing_is_left_of_a_configuration(lab, faults, figure):
 def is_steady(seen, faults):
     seen.append(faults.blocks)
     return len(seen) > 10 and len(set(seen[-10:])) == 1
+
+
+# --- A long list --------------------------------------------------------------------------------
+
+
+NAMES = 1_000_000
+ROUNDS = 5
+ATTEMPTS = 2
+SPELL = 2.0  # seconds
+RATE = 2000
+
+
+class Lists:
+    """A list of a million names, another one each time it is asked to change."""
+
+    def __init__(self, directory):
+        self.path = directory / "names.list"
+        self.stored = [directory / "first.list", directory / "second.list"]
+        for number, path in enumerate(self.stored):
+            path.write_text(
+                "".join(f"n{i}.d{i % 200_000}.of{number}.test\n" for i in range(NAMES))
+            )
+        self.turn = 0
+        self.change()
+
+    def change(self):
+        """A name of its own for the same bytes: another inode, another time."""
+        new = self.path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        os.link(self.stored[self.turn % 2], new)
+        os.utime(new)
+        os.replace(new, self.path)
+        self.turn += 1
+
+
+@contextlib.contextmanager
+def on_core(number):
+    """What is started meanwhile runs on that core: the proxy has one for itself, if there is
+    another for the load."""
+    all_cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(all_cores)[number % len(all_cores)]})
+    yield
+    os.sched_setaffinity(0, all_cores)
+
+
+def measure(lab, bench, site, before_each=None):
+    """The p99 of a client at a fixed rate, in us, and how many reloads there were meanwhile;
+    before_each: what is done before each of them, if there are to be any."""
+    with on_core(1):  # this program, too
+        load = bench.load(lab, site.proxy.port, connections=50, rate=RATE, seconds=SPELL, strict=1)
+        load.begin()
+        end = time.monotonic() + SPELL - 0.1
+        count = 0
+        while before_each and time.monotonic() < end:
+            before_each()
+            assert site.reload(every=0.02)["level"] == "notice"
+            count += 1
+        result = load.result()
+    load.close()
+    assert (result["errors"], result["error"]) == (0, "")
+    return result["p99_us"], count
+
+
+@pytest.mark.notsan
+def test_a_long_list_does_not_hold_up_requests(lab, bench, figure):
+    """Loaded anew each time, and, unchanged, shared by the old and the new configuration."""
+    lists = Lists(lab.directory)
+    kinds = {"none": None, "the list changed": lists.change, "the list unchanged": lambda: None}
+    config = f"[listen a]\naddress = 127.0.0.1:0\n[access]\nads = deny hosts {lists.path}\n"
+    config += "mine = allow from loopback to any\n[log]\naccess = off\n"
+    with on_core(0):
+        site = Site(lab, config, True)
+    measure(lab, bench, site)
+    for _ in range(ATTEMPTS):  # the machine may have other work in one of them
+        ratios = compare(lab, bench, site, kinds, figure)
+        if max(ratios.values()) <= 1.5:
+            break
+    assert max(ratios.values()) <= 1.5, ratios
+
+
+def compare(lab, bench, site, kinds, figure):
+    """{kind: p99 as a multiple of that without reloads}, of rounds that take turns."""
+    found = {kind: [] for kind in kinds}
+    for number in range(ROUNDS):
+        for kind in list(kinds)[:: 1 if number % 2 else -1]:
+            found[kind].append(measure(lab, bench, site, kinds[kind]))
+    figure(f"{NAMES} names, {RATE} requests/s, {ROUNDS} rounds, medians (least to most):")
+    usual = statistics.median(p99 for p99, _ in found["none"])
+    ratios = {}
+    for kind, rounds in found.items():
+        p99 = sorted(p99 for p99, _ in rounds)
+        ratios[kind] = statistics.median(p99) / usual
+        figure(
+            f"   reloads: {kind}: p99 {statistics.median(p99):.0f} us ({p99[0]:.0f} to {p99[-1]:.0f}),"
+            f" {ratios[kind]:.2f} x; {sum(count for _, count in rounds)} reloads"
+        )
+    return ratios
+
+
+# --- Memory that is out -------------------------------------------------------------------------
+
+
+def test_every_allocation_of_a_reload_fails_once(lab, faults, figure):
+    """The old configuration stays whole, or the new one is in force whole; nothing is left behind."""
+    hosts = lab.directory / "hosts"
+    hosts.write_text("127.0.0.1 name.test\n")
+    users = lab.directory / "users"
+    users.write_text(f"alice:{BCRYPT_SECRET}\n")
+    old = Story.KEPT
+    new = old + (
+        f"[listen more]\naddress = 127.0.0.2:0, unix:{lab.directory}/more.sock\n"
+        f"[dns]\nhosts = {hosts}\nservers = 127.0.0.1:9\n[auth]\nusers = {users}\n"
+        f"[access]\nads = deny hosts {hosts}\nstaff = allow from loopback user * to any\n"
+    )
+    site = Site(lab, old, False, env=faults.environment)
+    origin = lab.origin(wire.response_bytes(body=b"ok", fields=[("Connection", "close")]))
+
+    def blocks():
+        seen = []
+        wait_until(lambda: is_steady(seen, faults), "blocks to be given back")
+        return seen[-1], site.proxy.descriptor_count()
+
+    def serves():
+        """Without leaving anything in the pool."""
+        with contextlib.closing(wire.connect(site.proxy.address)) as client:
+            return client.get(origin.url(), [("Connection", "close")]).status
+
+    for _ in range(3):
+        for text in (new, old):
+            assert site.reload(text)["level"] == "notice"
+    assert serves() == 200
+    before = blocks()
+    faults.watch()
+    assert site.reload(new)["level"] == "notice"
+    count = faults.calls
+    assert serves() == 407
+    site.reload(old)
+    done = 0
+    for number in range(1, count + 1):
+        faults.watch(number)
+        end = site.reload(new)
+        faults.stop()
+        what = f"allocation {number} of {count} failed: {end['raw']}"
+        assert serves() == (407 if end["level"] == "notice" else 200), what
+        done += end["level"] == "notice"
+        assert site.reload(old)["level"] == "notice", what
+        wait_until(lambda: blocks() == before, f"{before}, now {blocks()}: {what}")
+    assert " in part" not in site.text()
+    figure(f"allocation faults, reload: {count} allocations; {done} times the new one came in force")
+
+
+# --- The end in the middle ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [10, 100_000], ids=["short", "long"])
+def test_the_end_comes_in_any_phase_of_a_reload(lab, names):
+    """TERM ever later after HUP: status 0, and no socket file is left."""
+    path = lab.directory / "names"
+    path.write_text("".join(f"n{i}.test\n" for i in range(names)))
+    for number in range(30):
+        config = Story.KEPT + f"[access]\nads = deny hosts {path}\nmine = allow to any\n"
+        unix = lab.directory / f"{number}.sock"
+        listen = f"[listen more]\naddress = 127.0.0.2:0, unix:{unix}\n"
+        proxy = lab.fresh(config=config + (listen if number % 2 else ""))
+        assert unix.exists() == bool(number % 2)
+        proxy.config.write_text(config + ("" if number % 2 else listen) + "[dns]\nmax_ttl = 2h\n")
+        os.utime(path)
+        proxy.signal(signal.SIGHUP)
+        time.sleep(number * (0.0005 if names < 100 else 0.01))  # where in it, is what varies
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait_exit() == 0
+        assert not unix.exists()

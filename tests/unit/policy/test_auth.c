@@ -757,13 +757,33 @@ Test(auth, takes_others_after_a_reload)
 
     start(FILE_TEXT, &usual);
     cr_expect_eq(outcome(0, CLIENT, ALICE_SECRET), AUTH_VALID);
-    cr_assert_eq(auth_users_parse(STR("dora:" BCRYPT_SECRET "\n"), path, &messages, &others), 0);
+    put_file("dora:" BCRYPT_SECRET "\n");
+    cr_assert_eq(auth_users_load(path, (struct conf_origin){0}, &messages, &others), 0);
     options.failures = 1;
     auth_renew(auth, &options, others);
     auth_users_unref(others);
     cr_expect_eq(outcome(0, CLIENT, DORA_SECRET), AUTH_VALID);
     cr_expect_eq(outcome(0, CLIENT, ALICE_SECRET), AUTH_WRONG);
     cr_expect_eq(outcome(0, CLIENT, DORA_SECRET), AUTH_TOO_MANY);
+    conf_messages_deinit(&messages);
+    finish();
+}
+
+/* The file is looked at again at once, not when the next look is due. */
+Test(auth, a_reload_that_read_an_older_file_does_not_bring_its_users_back)
+{
+    struct conf_messages messages = {0};
+    struct auth_users *older = NULL;
+    struct auth_options options = usual;
+
+    start("dora:" BCRYPT_SECRET "\n", &usual);
+    cr_expect_eq(outcome(0, CLIENT, DORA_SECRET), AUTH_VALID);
+    cr_assert_eq(auth_users_load(path, (struct conf_origin){0}, &messages, &older), 0);
+    put_file(FILE_TEXT);
+    options.cache_ms = 1000;
+    auth_renew(auth, &options, older);
+    auth_users_unref(older);
+    cr_expect_eq(outcome(0, CLIENT, DORA_SECRET), AUTH_WRONG);
     conf_messages_deinit(&messages);
     finish();
 }
