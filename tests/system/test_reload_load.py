@@ -363,7 +363,13 @@ def test_every_allocation_of_a_reload_fails_once(lab, faults, figure):
     for _ in range(3):
         for text in (new, old):
             assert site.reload(text)["level"] == "notice"
-    assert serves() == 200
+    # What a worker makes for its first client stays with it.
+    workers = int(re.search(r"event=start .*workers=(\d+)", site.text()).group(1))
+    wait_until(
+        lambda: serves() == 200
+        and len(set(re.findall(r"event=request id=(\w+)-", site.text()))) == workers,
+        "every worker to have served",
+    )
     before = blocks()
     faults.watch()
     assert site.reload(new)["level"] == "notice"
