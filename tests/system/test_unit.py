@@ -118,8 +118,8 @@ def traced_load(lab, tmp_path, strace):
             release=True,
             check_leaks=False,
         )
-        daemon = wait_until(lambda: listening_child(proxy.pid), "the daemon")
         wait_until(lambda: log.exists() and "listener=b" in log.read_text(), "its start")
+        daemon = child_of(proxy.pid)
         port = int(re.search(r"address=127.0.0.1:(\d+)", log.read_text())[1])
         use_all_of_it(lab, ("127.0.0.1", port), tmp_path)
         os.kill(daemon, signal.SIGUSR1)
@@ -131,9 +131,12 @@ def traced_load(lab, tmp_path, strace):
     return trace.read_text().splitlines()
 
 
-def listening_child(pid):
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0]) if children else None
+def child_of(strace):
+    """The daemon; strace has other children for a moment when it begins."""
+    for pid in Path(f"/proc/{strace}/task/{strace}/children").read_text().split():
+        if Path(f"/proc/{pid}/comm").read_text() == "viaduct\n":
+            return int(pid)
+    return None
 
 
 def use_all_of_it(lab, address, tmp_path):
@@ -393,6 +396,19 @@ def test_restarts_by_the_manager_refuse_nobody(machine, lab, figure):
     assert sizes == [20000] * 20
 
 
+def test_a_drain_has_its_time_whatever_the_manager_would_give(machine, lab):
+    """TimeoutStopSec of 1 s, a download of 3 s, and a grace of 20 s."""
+    drop_in(machine, "TimeoutStopSec=1s\n")
+    machine.write("/etc/viaduct/viaduct.ini", CONFIG + "[server]\ngrace = 20s\n")
+    machine.run("systemctl", "start", "viaduct.service")
+    with machine.network():
+        slow = slow_origin(lab, pause=0.15)
+        download = Download(("127.0.0.1", 8080), slow.url())
+    machine.run("systemctl", "stop", "viaduct.service")
+    assert machine.show("viaduct.service", "Result") == "success"
+    assert download.result() == 20000
+
+
 def test_reload_tells_the_manager_what_became_of_it(machine):
     machine.run("systemctl", "start", "viaduct.service")
     assert status_of(machine, "http://127.0.0.1:2/") == "502"
@@ -410,7 +426,8 @@ def test_reload_tells_the_manager_what_became_of_it(machine):
 def test_socket_is_used_for_the_listener_of_its_name(machine):
     """viaduct.socket names its sockets `local`."""
     machine.write(
-        "/etc/viaduct/viaduct.ini", "[listen local]\naddress = systemd\n[access]\nno = deny to any\n"
+        "/etc/viaduct/viaduct.ini",
+        "[listen local]\naddress = systemd\n[access]\nno = deny to any\n",
     )
     machine.run("systemctl", "start", "viaduct.socket")
     # The first connection starts the service.
