@@ -143,6 +143,19 @@ static void check_listener(const struct conf *conf, const struct conf_section *s
     }
 }
 
+static bool lets_others_ask(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->admin.allow_count; i++) {
+        const struct conf_addr *addr = &conf->admin.allow[i];
+
+        if (addr->class != CONF_ADDR_LOOPBACK &&
+            !(addr->class == CONF_ADDR_NET && addr_is_loopback(&addr->net.addr))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_admin(const struct conf *conf, struct conf_messages *messages)
 {
     enum conf_bind_kind kind = conf->admin.address.kind;
@@ -160,6 +173,11 @@ static void check_admin(const struct conf *conf, struct conf_messages *messages)
         conf_messages_add(messages, true, conf_origin_of(conf, "admin", "write"),
                           "admin.write means nothing without a TCP address: over a unix socket "
                           "all may be done");
+    }
+    if (conf->admin.write && kind == CONF_BIND_IP && lets_others_ask(conf)) {
+        conf_messages_add(messages, true, conf_origin_of(conf, "admin", "write"),
+                          "admin.write lets other machines reload, cut connections and see what "
+                          "clients ask for: all in admin.allow, without a password");
     }
 }
 

@@ -64,6 +64,11 @@ static bool is_about_client(enum rule_kind kind)
     return kind == RULE_FROM || kind == RULE_LISTENER || kind == RULE_USER;
 }
 
+static bool is_about_place(enum rule_kind kind)
+{
+    return kind == RULE_HOST || kind == RULE_HOSTS || kind == RULE_TO;
+}
+
 static void explain(const struct match_view *view, uint32_t number, struct policy_line *ret)
 {
     const struct line *line = &view->table->lines[number];
@@ -85,6 +90,7 @@ static void explain(const struct match_view *view, uint32_t number, struct polic
             ret->failed = failed_text(view, number, condition);
         }
         ret->is_for_others = ret->is_for_others || is_about_client(condition->kind);
+        ret->is_elsewhere = ret->is_elsewhere || is_about_place(condition->kind);
     }
 }
 
@@ -97,10 +103,16 @@ void policy_explain_line(const struct policy *policy, size_t index,
     explain(&view, (uint32_t)index, ret);
 }
 
+/* A line for this client and place, save for the port, say, is what one looks for. */
 static bool is_nearer(const struct policy_line *a, const struct policy_line *b)
 {
-    return a->is_for_others != b->is_for_others ? b->is_for_others
-                                                : a->failed_count < b->failed_count;
+    if (a->is_for_others != b->is_for_others) {
+        return b->is_for_others;
+    }
+    if (a->failed_count != b->failed_count) {
+        return a->failed_count < b->failed_count;
+    }
+    return !a->is_elsewhere && b->is_elsewhere;
 }
 
 bool policy_nearest_allow(const struct policy *policy, const struct policy_facts *facts,

@@ -129,6 +129,7 @@ struct policy_line {
     struct str failed;
     size_t failed_count;
     bool is_for_others; /* one of those is about the client: from, listener, user */
+    bool is_elsewhere;  /* one of those is about where it leads: host, hosts, to */
 };
 
 /* Whatever may decide: each enum policy_builtin, then the lines in the order of the walk. */

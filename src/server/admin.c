@@ -186,15 +186,18 @@ static void take_apart(struct admin *admin)
     mem_free(admin);
 }
 
-int admin_new(struct server *s, struct admin **ret)
+int admin_new(struct server *s, struct admin_view *view, const struct socket_set *set,
+              struct admin **ret)
 {
     struct admin *admin = mem_zalloc(sizeof(*admin));
     int r;
 
     if (!admin) {
+        admin_view_unref(view);
         return -ENOMEM;
     }
     admin->server = s;
+    admin->view = view;
     admin->shop = &s->shop;
     admin->start_ms = clock_mono_ms();
     admin->listen_mail.read = read_listen;
@@ -203,6 +206,7 @@ int admin_new(struct server *s, struct admin **ret)
     (void)pthread_mutex_init(&admin->lock, NULL);
     r = build(admin);
     if (r == 0) {
+        admin_http_listen(admin, set ? set->fds[0] : -1);
         r = -pthread_create(&admin->thread, NULL, run, admin);
     }
     if (r != 0) {

@@ -23,8 +23,10 @@ struct snapshot;
 struct socket_door;
 struct socket_set;
 
-/* Its thread runs, and listens nowhere yet. 0 or negative errno. */
-MUST_USE int admin_new(struct server *s, struct admin **ret);
+/* Its thread runs, shows view (taken, whatever comes of it), and accepts from set (as
+ * admin_listen). 0 or negative errno. */
+MUST_USE int admin_new(struct server *s, struct admin_view *view, const struct socket_set *set,
+                       struct admin **ret);
 /* Tells who still waits that it is over, and frees. After reload_deinit, when no worker runs any
  * more and before they are freed. NULL is accepted. */
 void admin_free(struct admin *admin);

@@ -178,10 +178,13 @@ void admin_set_field(struct admin_request *request, const char *name, const char
 
 void admin_give_time(struct admin_request *request)
 {
+    const struct timeval idle = {.tv_sec = ADMIN_WAIT_MS / 1000};
     struct admin *admin = request->admin;
     struct admin_client *client = client_of(admin, request->http);
 
     if (client) {
+        /* From here on it may be silent, but must take what it asked for. */
+        (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
         deadline_arm(&client->cut, admin->loop, SEND_MS);
         admin->answered_count += !client->is_answered;
         client->is_answered = true;
@@ -493,6 +496,11 @@ void admin_http_deinit(struct admin *admin)
         ASSERT(request->cancel); /* what comes by mail has come */
         request->http = NULL;
         request->cancel(request);
+    }
+    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
+        if (admin->clients[i].stream) {
+            (void)bufferevent_disable(admin->clients[i].stream, EV_READ | EV_WRITE);
+        }
     }
     evhttp_free(admin->http);
     sweep(admin);

@@ -65,7 +65,7 @@ static const struct {
     const char *word, *text;
 } results[] = {
     [RELOAD_DONE] = {200, "done", NULL},
-    [RELOAD_REFUSED] = {422, "refused", NULL},
+    [RELOAD_REFUSED] = {422, "refused", "the reload is refused, and what was in force stays"},
     [RELOAD_FAILED] = {500, "failed",
                        "the reload failed, and what was in force stays; the log says why"},
     [RELOAD_IGNORED] = {409, "ignored", "the daemon drains: it reloads nothing any more"},

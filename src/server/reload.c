@@ -206,7 +206,7 @@ static void put_in_force(struct server *s, struct worker_change **changes)
 static int prepare_admin(struct server *s)
 {
     struct reload *r = &s->reload;
-    int error = r->plan.admin && !s->admin ? admin_new(s, &s->admin) : 0;
+    int error = r->plan.admin && !s->admin ? server_start_admin(s, NULL) : 0;
 
     if (error == 0 && s->admin) {
         r->view = admin_view_new(r->loaded, r->plan.doors, r->plan.door_count);

@@ -415,28 +415,23 @@ static int start_workers(struct server *s)
     return 0;
 }
 
-static void on_admin_listens(void *arg)
+int server_start_admin(struct server *s, const struct socket_set *set)
 {
-    (void)arg;
+    struct admin_view *view = admin_view_new(s->snapshot, s->sockets.doors, s->sockets.door_count);
+
+    return view ? admin_new(s, view, set, &s->admin) : -ENOMEM;
 }
 
 static int start_admin(struct server *s)
 {
-    struct admin_view *view;
-    int r;
+    int r = s->sockets.admin ? server_start_admin(s, s->sockets.admin) : 0;
 
-    if (!s->sockets.admin) {
-        return 0;
-    }
-    view = admin_view_new(s->snapshot, s->sockets.doors, s->sockets.door_count);
-    r = view ? admin_new(s, &s->admin) : -ENOMEM;
     if (r != 0) {
-        admin_view_free(view);
         return fail(strerror(-r));
     }
-    admin_show(s->admin, view);
-    admin_listen(s->admin, s->sockets.admin, on_admin_listens, NULL);
-    server_announce_admin(s->sockets.admin);
+    if (s->admin) {
+        server_announce_admin(s->sockets.admin);
+    }
     return 0;
 }
 

@@ -68,3 +68,6 @@ void server_apply(struct server *s, const struct conf *conf);
 /* One line of the log: a listener has begun. */
 void server_announce_door(const struct socket_door *door);
 void server_announce_admin(const struct socket_set *set);
+/* s->admin, which shows what is in force and accepts from set; NULL: from none yet. 0 or negative
+ * errno. */
+MUST_USE int server_start_admin(struct server *s, const struct socket_set *set);

@@ -57,7 +57,7 @@ def test_version_names_the_libraries(option):
 
 
 @pytest.mark.parametrize("args", [
-    ["frobnicate"], ["explain"], ["reload"], ["--frobnicate"], ["-x"], ["check", "config"],
+    ["frobnicate"], ["explain"], ["kill"], ["--frobnicate"], ["-x"], ["check", "config"],
     ["check", "-c"], ["-o"], ["check", "-c", "a", "-c", "b"], ["check", "--show-secrets"], [""],
 ])
 def test_wrong_usage_exits_2_with_one_line(args):
@@ -160,7 +160,7 @@ def test_an_option_replaces_a_whole_list(tmp_path):
     path = write(tmp_path / "v.ini", "[listen a]\naddress = *:1\naddress = *:2\n")
     result = run("config", "-c", path, "-o", "listen a.address=*:3")
     assert [line for line in result.stdout.splitlines() if line.startswith("address")] == [
-        "address = *:3 ; -o 1"]
+        "address = *:3 ; -o 1", "address = auto ; built-in"]
 
 
 def test_output_that_cannot_be_written_is_a_failure():

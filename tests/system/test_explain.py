@@ -143,8 +143,8 @@ def test_text_of_a_denial_names_the_nearest_rule(rules):
         "  request     CONNECT example.com:22\n"
         "  client      127.0.0.1 on listener local, without credentials\n"
         "  address     93.184.216.34  denied by builtin:default\n"
-        f"  nearest     local at {rules}:4, but for 'to 127.0.0.0/8,::1'\n"
-        "              allow from loopback to 127.0.0.0/8,::1 port 1-1023\n"
+        f"  nearest     world at {rules}:5, but for 'port 80,443'\n"
+        "              allow from loopback port 80,443\n"
     )
 
 

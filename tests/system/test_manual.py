@@ -168,7 +168,7 @@ def test_the_page_has_the_options_commands_and_exit_codes_of_the_help():
     }
     assert options == set(re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", text))
     commands = [tag.removeprefix("Cm ") for tag, _ in items(section(DAEMON, "COMMANDS"))]
-    assert commands == re.findall(r"^  viaduct \[?(serve|check|config|explain)\b", text, re.M)
+    assert commands == re.findall(r"^  viaduct \[?([a-z]+)", text, re.M)
     codes = [tag for tag, _ in items(section(DAEMON, "EXIT STATUS"))]
     assert codes == re.findall(r"(?<![\w/])(\d+) ", text.partition("Exit status:")[2])
 
@@ -217,6 +217,16 @@ def test_the_samples_of_a_reload_are_what_the_log_says(lab, tmp_path):
     refused, done = (unfolded(lines) for lines in samples(section(DAEMON, "RELOAD")))
     assert reloaded(proxy, office.replace("allow from 10.", "allow form 10.")) == refused
     assert reloaded(proxy, office.replace("port 443", "port 443,22")) == done
+
+
+def test_the_page_has_every_route_of_the_admin_socket():
+    row = r'\{"(/[^"]*)", EVHTTP_REQ_(\w+),'
+    routes = {
+        f"{method} {path}" for path, method in re.findall(row, sources("server/admin_routes.c"))
+    }
+    text = " ".join(tag for tag, _ in items(section(DAEMON, "ADMIN SOCKET")))
+    described = set(re.findall(r"(?:GET|POST|DELETE) /[a-z/]*", text))
+    assert "GET /status" in routes and routes == described
 
 
 HOST = b"Host: HERE\r\n"

@@ -727,6 +727,19 @@ Test(conf, warns_of_socket_permissions_without_a_socket)
     EXPECT_RIGHT("[listen a]\naddress=*:1,unix:/x\nmode=0600\ngroup=root\n", "");
 }
 
+Test(conf, warns_of_an_admin_socket_that_other_machines_may_write_to)
+{
+    const char *warning = "v.ini:4: warning: admin.write lets other machines reload, cut "
+                          "connections and see what clients ask for: all in admin.allow, without a "
+                          "password\n";
+
+    EXPECT_RIGHT("[admin]\naddress=10.0.0.1:9\nallow=any\nwrite=on\n", warning);
+    EXPECT_RIGHT("[admin]\naddress=10.0.0.1:9\nallow=loopback, 10.0.0.0/8\nwrite=on\n", warning);
+    EXPECT_RIGHT("[admin]\naddress=10.0.0.1:9\nallow=127.0.0.0/8, ::1\nwrite=on\n", "");
+    EXPECT_RIGHT("[admin]\naddress=10.0.0.1:9\nwrite=on\n", "");
+    EXPECT_RIGHT("[admin]\naddress=10.0.0.1:9\nallow=any\n", "");
+}
+
 Test(conf, checks_user_group_and_hosts_file)
 {
     EXPECT_RIGHT("[server]\nuser=root\n", "");

@@ -20,6 +20,7 @@ static void teardown(void)
 {
     conf_value_clear(conf_key_find("listen", STR("address")), &listener);
     conf_value_clear(conf_key_find("dns", STR("servers")), &conf);
+    conf_value_clear(conf_key_find("admin", STR("allow")), &conf);
     arena_reset(&state.arena);
 }
 
@@ -249,6 +250,50 @@ Test(conf_value, reads_dns_servers)
     EXPECT_BAD("dns", "servers", "dns.example", "expected IP, IP:PORT or [IP6]:PORT");
     EXPECT_BAD("dns", "servers", "[1.2.3.4]", "expected IP, IP:PORT or [IP6]:PORT");
     EXPECT_BAD("dns", "servers", "[", "expected IP, IP:PORT or [IP6]:PORT");
+}
+
+Test(conf_value, reads_where_admin_listens)
+{
+    static const char expected[] = "expected unix:/PATH, IP:PORT, [IP6]:PORT, auto or off";
+
+    EXPECT_GOOD("admin", "address", "off", "off");
+    EXPECT_GOOD("admin", "address", "auto", "auto");
+    EXPECT_GOOD("admin", "address", "unix:a.sock", "unix:/dir/a.sock");
+    EXPECT_GOOD("admin", "address", "[::1]:9", "[::1]:9");
+    EXPECT_BAD("admin", "address", "*:9", expected);
+    EXPECT_BAD("admin", "address", "systemd", expected);
+    EXPECT_BAD("admin", "address", "127.0.0.1:9, [::1]:9", expected);
+    EXPECT_BAD("admin", "address", "unix:", "no usable path");
+    cr_assert_str_eq(get(conf_key_find("admin", STR("address"))), "[::1]:9");
+}
+
+static bool allows(const char *ip)
+{
+    struct addr addr;
+
+    cr_assert(addr_parse_ip(str_of(ip), &addr));
+    return conf_addrs_have(conf.admin.allow, conf.admin.allow_count, &addr);
+}
+
+Test(conf_value, reads_who_may_ask_admin)
+{
+    EXPECT_GOOD("admin", "allow", "10.0.0.0/8, 2001:db8::1", "10.0.0.0/8, 2001:db8::1/128");
+    cr_expect(allows("10.1.2.3"));
+    cr_expect(allows("2001:db8::1"));
+    cr_expect_not(allows("2001:db8::2"));
+    cr_expect_not(allows("127.0.0.1"));
+    EXPECT_GOOD("admin", "allow", "loopback, link-local, private",
+                "10.0.0.0/8, 2001:db8::1/128, loopback, link-local, private");
+    cr_expect(allows("127.9.9.9"));
+    cr_expect(allows("::1"));
+    cr_expect(allows("fe80::1"));
+    cr_expect(allows("192.168.1.1"));
+    cr_expect_not(allows("8.8.8.8"));
+    cr_expect_null(set("admin", "allow", "any"));
+    cr_expect(allows("8.8.8.8"));
+    cr_expect_not_null(set("admin", "allow", "10.0.0.1/8"));
+    cr_expect_not_null(set("admin", "allow", "public"));
+    cr_expect_not_null(set("admin", "allow", "10.0.0.0/33"));
 }
 
 Test(conf_value, knows_what_cannot_stand_in_a_file)

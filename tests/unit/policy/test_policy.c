@@ -318,6 +318,22 @@ Test(policy, of_two_lines_that_of_the_client_is_nearer)
     cr_expect(str_eq(line.name, STR("others")), "%.*s", STR_ARG(line.name));
 }
 
+Test(policy, of_lines_as_near_that_of_the_place_is_nearest)
+{
+    struct host host = name("www.example");
+    const struct policy_facts facts = {.stage = POLICY_REQUEST,
+                                       .client = ip_port("10.0.0.1:5"),
+                                       .method = STR("CONNECT"),
+                                       .host = &host,
+                                       .port = 443};
+    struct policy_line line;
+
+    load("[access]\nintranet = allow from 10.0.0.0/8 to 10.0.0.0/8 host .corp.example port 443\n"
+         "web = allow from 10.0.0.0/8 port 80\nlist = allow host a.example\n");
+    cr_assert(policy_nearest_allow(policy, &facts, &line));
+    cr_expect(str_eq(line.name, STR("web")), "%.*s", STR_ARG(line.name));
+}
+
 Test(policy, of_lines_as_near_the_first_is_nearest)
 {
     struct host host = name("www.example");
