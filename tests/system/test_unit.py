@@ -225,6 +225,8 @@ def box(tmp_path_factory):
             "/usr/bin/viaduct": binary,
             "/etc/systemd/system/viaduct.service": unit_text(),
             "/etc/systemd/system/viaduct.socket": UNITS / "viaduct.socket",
+            "/usr/lib/sysusers.d/viaduct.conf": UNITS / "sysusers.conf",
+            "/usr/lib/tmpfiles.d/viaduct.conf": UNITS / "tmpfiles.conf",
             "/etc/viaduct/viaduct.ini": CONFIG,
             "/root/origin/index.html": "hello\n",
         },
@@ -332,6 +334,33 @@ def test_credentials(machine):
     )
     machine.run("systemctl", "start", "viaduct.service")
     assert status_of(machine, "http://192.0.2.1/") == "407"
+
+
+@pytest.fixture
+def fixed_user(machine):
+    """The user of sysusers.d, as long as the test lasts."""
+    machine.run("systemd-sysusers", "viaduct.conf")
+    yield int(machine.run("id", "-u", "viaduct").stdout)
+    machine.run("systemctl", "stop", "viaduct.service")
+    machine.run("userdel", "viaduct")
+    machine.run("rm", "/etc/viaduct/users")
+
+
+def test_users_are_read_by_the_fixed_user_alone_and_followed(machine, fixed_user):
+    machine.write("/etc/viaduct/users", USERS)
+    machine.run("systemd-tmpfiles", "--create", "viaduct.conf")
+    mode = machine.run("stat", "-c", "%a %U:%G", "/etc/viaduct/users").stdout
+    assert mode == "640 root:viaduct\n"
+    config = "[auth]\nusers = users\n[access]\na = allow to any user *\n"
+    machine.write("/etc/viaduct/viaduct.ini", config)
+    machine.run("systemctl", "start", "viaduct.service")
+    status = Path(f"/proc/{machine.process_of('viaduct.service')}/status").read_text()
+    assert int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1]) == fixed_user
+    assert status_of(machine, "http://192.0.2.1/") == "407"
+    machine.write("/etc/viaduct/users", "broken\n")
+    machine.run("systemctl", "reload", "viaduct.service", check=False)
+    lines = [m for p, m in machine.journal("viaduct.service") if p == 3]
+    assert any("/etc/viaduct/users:1: " in line for line in lines), lines
 
 
 def test_unix_socket_in_the_runtime_directory(machine):
