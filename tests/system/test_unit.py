@@ -2,6 +2,7 @@
 """The unit files: valid, hardened, and what they forbid is really unused; then run by a real systemd
 where one can be booted."""
 
+import json
 import os
 import re
 import shutil
@@ -321,6 +322,16 @@ def test_watchdog_restarts_one_whose_worker_is_stuck(machine, lab):
     wait_until(lambda: machine.show("viaduct.service", "NRestarts") == "1", "the restart")
     wait_until(lambda: machine.show("viaduct.service", "ActiveState") == "active", "it to be ready")
     assert status_of(machine, "http://127.0.0.1:1/") == "403"
+
+
+def test_what_the_manager_limits_is_seen(machine):
+    drop_in(machine, "MemoryMax=256M\nLimitNOFILE=5000\n")
+    machine.run("systemctl", "start", "viaduct.service")
+    status = json.loads(machine.run("viaduct", "status", "--json").stdout)
+    assert 4000 < status["connections"]["max"] < 5000
+    # On a machine whose first hierarchy has the memory controller, MemoryMax= holds nobody here.
+    if "memory" in machine.path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
+        assert status["buffer_bytes"]["max"] == 256 * 2**20 // 8
 
 
 def test_credentials(machine):
