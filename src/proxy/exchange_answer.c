@@ -6,8 +6,8 @@
 #include "conf/conf.h"
 #include "io/io.h"
 #include "log/record.h"
-#include "proxy/census.h"
 #include "policy/hits.h"
+#include "proxy/census.h"
 #include "proxy/exchange_private.h"
 
 /* Of a body: read and thrown away rather than answered with the connection's end. */
