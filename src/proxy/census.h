@@ -30,8 +30,7 @@ struct census_item {
     struct roll_entry *entry;
     enum census_kind kind;
     char number[PROXY_ID_MAX]; /* of an idle connection: what id views */
-    struct str id; /* of the log; of an idle connection WORKER-iNUMBER: no id of the log holds an i
-                    */
+    struct str id; /* of the log; of an idle connection WORKER-iNUMBER, as none of the log is */
     struct addr client;
     struct str user;
     struct str listener;

@@ -19,15 +19,16 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/url.h"
-#include "conf/conf.h"
 #include "log/log.h"
-#include "policy/snapshot.h"
 #include "server/admin_private.h"
 #include "server/json.h"
 
 #define SEND_MS 60000
+#define REST_MS 1000
 #define STOP_MS 500 /* what an answer that is being sent has left when the daemon ends */
+
+/* Of an accept that failed evconnlistener tells with the pointer that evhttp has given it. */
+static _Thread_local struct admin *admin_of_thread;
 
 /* ------------------------------------------------------------------ connections */
 
@@ -71,18 +72,43 @@ static void stop_if_done(struct admin *admin)
     }
 }
 
+static void resume(struct admin *admin)
+{
+    bool may_accept = !admin->is_full && !deadline_armed(&admin->rest);
+
+    if (admin->listener && may_accept) {
+        (void)evconnlistener_enable(admin->listener);
+    }
+}
+
 static void on_turn_end(void *arg)
 {
     struct admin *admin = arg;
 
+    admin_of_thread = admin;
     sweep(admin);
     if (admin->is_full && admin->client_count < ADMIN_CONNECTIONS_MAX) {
         admin->is_full = false;
-        if (admin->listener) {
-            (void)evconnlistener_enable(admin->listener);
-        }
+        resume(admin);
     }
     stop_if_done(admin);
+}
+
+static void on_rested(struct deadline *deadline)
+{
+    resume(CONTAINER_OF(deadline, struct admin, rest));
+}
+
+/* Who waits would wake the loop again and again. */
+static void on_accept_failed(struct evconnlistener *listener, void *arg)
+{
+    struct admin *admin = admin_of_thread;
+
+    (void)arg;
+    log_event(LOG_WARNING, "admin", "cannot accept: %s; clients wait in the queue",
+              strerror(errno));
+    (void)evconnlistener_disable(listener);
+    deadline_arm(&admin->rest, admin->loop, REST_MS);
 }
 
 /* evhttp takes it for a client that has gone. */
@@ -257,135 +283,13 @@ void admin_answer_error(struct admin_request *request, unsigned status, const ch
     admin_answer(request, status);
 }
 
-/* ------------------------------------------------------------------ who may ask */
-
-static struct addr peer_of(const struct admin_client *client)
-{
-    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-    socklen_t len = sizeof(sa);
-
-    if (!client ||
-        getpeername(bufferevent_getfd(client->stream), (struct sockaddr *)&sa, &len) != 0) {
-        return (struct addr){.kind = ADDR_NONE};
-    }
-    return sa.ss_family == AF_UNIX ? (struct addr){.kind = ADDR_UNIX} : addr_from_sockaddr(&sa);
-}
-
-/* An address literal or localhost: no name that somebody else could lead here. */
-static bool is_own_name(const char *authority)
-{
-    struct host host;
-    uint16_t port;
-    int error;
-
-    return url_parse_host_port(str_of(authority), &host, &port, &error) == 0 &&
-           (host.is_literal || host_is_localhost(&host));
-}
-
-static const char *field_of(struct evhttp_request *http, const char *name)
-{
-    return evhttp_find_header(evhttp_request_get_input_headers(http), name);
-}
-
-static bool is_misdirected(struct evhttp_request *http)
-{
-    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(http);
-    const char *host = field_of(http, "Host");
-    const char *in_uri = uri ? evhttp_uri_get_host(uri) : NULL;
-
-    return (host && !is_own_name(host)) || (in_uri && !is_own_name(in_uri));
-}
-
-/* A page of somebody else's in a browser of this machine may send requests, but not hide whose it
- * is. */
-static bool is_foreign(struct evhttp_request *http)
-{
-    const char *origin = field_of(http, "Origin");
-    const char *host = field_of(http, "Host");
-    struct str scheme = STR("http://");
-
-    return origin && !(host && str_starts(str_of(origin), scheme) &&
-                       str_ieq(str_from(str_of(origin), scheme.len), str_of(host)));
-}
-
-/* True when the request may go on; else it is answered. */
-static bool admit(struct admin_request *request, const struct conf *conf)
-{
-    const struct addr peer = peer_of(client_of(request->admin, request->http));
-
-    if (peer.kind == ADDR_UNIX) {
-        request->may_see = true;
-        request->may_write = true;
-        return true;
-    }
-    if (!conf_addrs_have(conf->admin.allow, conf->admin.allow_count, &peer)) {
-        admin_answer_error(request, 403, "admin.allow does not name your address");
-        return false;
-    }
-    if (is_misdirected(request->http)) {
-        admin_answer_error(request, 421, "ask by address, or as localhost");
-        return false;
-    }
-    request->may_see = conf->admin.write && !is_foreign(request->http);
-    request->may_write = request->may_see;
-    return true;
-}
-
-/* ------------------------------------------------------------------ routes */
-
-static bool is_for(const struct admin_route *route, struct admin_request *request)
-{
-    struct str path = str_of(route->path);
-
-    if (path.len > 1 && route->path[path.len - 1] == '/') {
-        request->rest = str_from(request->path, path.len);
-        return str_starts(request->path, path) && request->rest.len > 0;
-    }
-    return str_eq(request->path, path);
-}
-
-static const char *method_name(enum evhttp_cmd_type method)
-{
-    return method == EVHTTP_REQ_POST     ? "POST"
-           : method == EVHTTP_REQ_DELETE ? "DELETE"
-                                         : "GET, HEAD";
-}
-
-static void dispatch(struct admin_request *request)
-{
-    enum evhttp_cmd_type method = evhttp_request_get_command(request->http);
-    const struct admin_route *other = NULL;
-
-    method = method == EVHTTP_REQ_HEAD ? EVHTTP_REQ_GET : method;
-    for (size_t i = 0; i < admin_route_count; i++) {
-        const struct admin_route *route = &admin_routes[i];
-
-        if (!is_for(route, request)) {
-            continue;
-        }
-        if (route->method != method) {
-            other = route;
-        } else if (route->is_change && !request->may_write) {
-            admin_answer_error(request, 403,
-                               "over TCP nothing is changed unless admin.write is on");
-            return;
-        } else {
-            route->handle(request);
-            return;
-        }
-    }
-    if (other) {
-        admin_set_field(request, "Allow", method_name(other->method));
-        admin_answer_error(request, 405, "%s takes %s", other->path, method_name(other->method));
-    } else {
-        admin_answer_error(request, 404, "no such page; / names those there are");
-    }
-}
+/* ------------------------------------------------------------------ requests */
 
 static void read_target(struct admin_request *request)
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request->http);
-    const char *accept = field_of(request->http, "Accept");
+    const char *accept =
+        evhttp_find_header(evhttp_request_get_input_headers(request->http), "Accept");
 
     request->path = str_of(uri ? evhttp_uri_get_path(uri) : NULL);
     request->query = uri ? evhttp_uri_get_query(uri) : NULL;
@@ -419,8 +323,8 @@ static void on_request(struct evhttp_request *http, void *arg)
     list_init(&request->node);
     list_push_back(&admin->waiting, &request->node);
     read_target(request);
-    if (admit(request, request->view->snapshot->conf)) {
-        dispatch(request);
+    if (admin_admit(request)) {
+        admin_dispatch(request);
     }
 }
 
@@ -442,6 +346,7 @@ int admin_http_init(struct admin *admin)
         deadline_init(&admin->clients[i].cut, on_cut);
     }
     deadline_init(&admin->stop, on_stop);
+    deadline_init(&admin->rest, on_rested);
     evhttp_set_max_headers_size(admin->http, ADMIN_HEAD_MAX);
     evhttp_set_max_body_size(admin->http, ADMIN_BODY_MAX);
     evhttp_set_timeout(admin->http, ADMIN_WAIT_MS / 1000);
@@ -472,7 +377,10 @@ void admin_http_listen(struct admin *admin, int fd)
             evconnlistener_free(admin->listener);
             admin->listener = NULL;
         }
-    } else if (admin->is_full) {
+        return;
+    }
+    evconnlistener_set_error_cb(admin->listener, on_accept_failed);
+    if (admin->is_full) {
         (void)evconnlistener_disable(admin->listener);
     }
 }

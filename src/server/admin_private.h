@@ -3,8 +3,8 @@
 
 /*
  * The inside of the admin socket. admin.c is what the main thread sees: the
- * thread, what it is shown, mail. admin_http.c is HTTP: connections, their
- * limits, who may ask, and which route answers. The routes stand in
+ * thread, what it is shown, mail. admin_http.c is HTTP: connections and their
+ * limits. admin_gate.c says who may ask. The routes stand in
  * admin_routes.c and the files beside it; a route is a row of that table and
  * a function that writes the answer or keeps the request until it can. All
  * of it is on the admin thread, where nothing else is said.
@@ -96,6 +96,7 @@ struct admin {
     bool is_full;                    /* the listener waits for a connection to end */
     bool stopping;                   /* ends with the last answer that is being sent */
     struct deadline stop;
+    struct deadline rest; /* the system is short of descriptors: the listener looks again then */
     size_t client_count;
     size_t answered_count; /* clients whose answer is being sent */
     struct admin_client clients[ADMIN_CONNECTIONS_MAX];
@@ -168,6 +169,11 @@ void admin_give_time(struct admin_request *request);
 struct evbuffer *admin_take_body(struct admin_request *request);
 /* request is about to be freed. */
 void admin_stream_forget(struct admin_request *request);
+
+/* admin_gate.c: true when the request may go on; else it is answered. */
+MUST_USE bool admin_admit(struct admin_request *request);
+/* admin_routes.c: has the route of its path answer. */
+void admin_dispatch(struct admin_request *request);
 
 /* admin_http.c, for admin.c */
 MUST_USE int admin_http_init(struct admin *admin);

@@ -27,6 +27,57 @@ const struct admin_route admin_routes[] = {
 };
 const size_t admin_route_count = ARRAY_LEN(admin_routes);
 
+static bool is_for(const struct admin_route *route, struct admin_request *request)
+{
+    struct str path = str_of(route->path);
+
+    if (path.len > 1 && route->path[path.len - 1] == '/') {
+        request->rest = str_from(request->path, path.len);
+        return str_starts(request->path, path) && request->rest.len > 0;
+    }
+    return str_eq(request->path, path);
+}
+
+static const char *method_name(enum evhttp_cmd_type method)
+{
+    return method == EVHTTP_REQ_POST     ? "POST"
+           : method == EVHTTP_REQ_DELETE ? "DELETE"
+                                         : "GET, HEAD";
+}
+
+void admin_dispatch(struct admin_request *request)
+{
+    enum evhttp_cmd_type method = evhttp_request_get_command(request->http);
+    const struct admin_route *other = NULL;
+
+    method = method == EVHTTP_REQ_HEAD ? EVHTTP_REQ_GET : method;
+    for (size_t i = 0; i < admin_route_count; i++) {
+        const struct admin_route *route = &admin_routes[i];
+
+        if (!is_for(route, request)) {
+            continue;
+        }
+        if (route->method != method) {
+            other = route;
+        } else if (route->is_change && !request->may_write) {
+            admin_answer_error(request, 403,
+                               "over TCP nothing is changed unless admin.write is on");
+            return;
+        } else {
+            route->handle(request);
+            return;
+        }
+    }
+    if (other) {
+        admin_set_field(request, "Allow", method_name(other->method));
+        admin_answer_error(request, 405, "%s takes %s", other->path, method_name(other->method));
+    } else {
+        admin_answer_error(request, 404, "no such page; / names those there are");
+    }
+}
+
+/* ------------------------------------------------------------------ answers */
+
 static const char *method_text(enum evhttp_cmd_type method)
 {
     return method == EVHTTP_REQ_GET ? "GET" : method == EVHTTP_REQ_POST ? "POST" : "DELETE";

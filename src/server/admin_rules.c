@@ -3,6 +3,7 @@
 /* /rules: every line of the policy in force, and how often it has decided. */
 
 #include "base/attr.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "policy/hits.h"
 #include "policy/policy.h"
@@ -13,11 +14,16 @@
 #define ORIGIN_TEXT_MAX 4200 /* a path and a line */
 #define WIDTH_MAX 40
 
+#define PIECE_ROWS 512
+
+/* Of a request, until its answer is whole. */
 struct rules {
-    FILE *out;
+    struct admin_request *request;
+    FILE *out; /* the request's, of this piece */
     const struct policy *policy;
     const struct hits *hits;
     int name_width, origin_width; /* of the text's columns */
+    uint32_t next;                /* position of the first row that is not written yet */
 };
 
 static bool is_report(const struct policy_line *line)
@@ -85,32 +91,80 @@ static uint32_t row_at(const struct rules *rules, uint32_t position)
     return position <= lines ? POLICY_BUILTIN_COUNT + position - 1 : position - lines;
 }
 
+static void put_row(struct rules *rules, uint32_t position)
+{
+    uint32_t row = row_at(rules, position);
+    uint64_t hits = hits_sum(rules->hits, row);
+    struct policy_line line;
+
+    policy_row(rules->policy, row, &line);
+    if (rules->request->wants_text) {
+        put_row_text(rules, &line, hits);
+    } else {
+        (void)fputs(position > 0 ? "," : "", rules->out);
+        put_row_json(rules, &line, hits);
+    }
+}
+
+static void put_head(struct rules *rules, uint64_t generation)
+{
+    if (rules->request->wants_text) {
+        measure(rules);
+        (void)fprintf(rules->out, "%12s  %-*s  %-*s  %s\n", "HITS", rules->name_width, "RULE",
+                      rules->origin_width, "WHERE", "LINE");
+    } else {
+        json_put_number(rules->out, "{", "generation", generation);
+        (void)fputs(",\"rules\":[", rules->out);
+    }
+}
+
+static void cancel(struct admin_request *request)
+{
+    mem_free(request->job);
+    admin_answer(request, 503);
+}
+
+/* A policy may have so many lines that the client takes its time. */
+static void put_piece(struct admin_request *request)
+{
+    struct rules *rules = request->job;
+    uint32_t count = (uint32_t)policy_row_count(rules->policy);
+    uint32_t end = MIN(rules->next + PIECE_ROWS, count);
+
+    rules->out = request->out;
+    while (rules->next < end) {
+        put_row(rules, rules->next++);
+    }
+    if (end < count) {
+        admin_stream(request, put_piece);
+        return;
+    }
+    (void)fputs(request->wants_text ? "" : "]}\n", request->out);
+    mem_free(rules);
+    request->job = NULL;
+    admin_stream_end(request);
+}
+
 void admin_route_rules(struct admin_request *request)
 {
     const struct snapshot *snapshot = request->view->snapshot;
-    struct rules rules = {.out = request->out, .policy = snapshot->policy, .hits = snapshot->hits};
+    struct rules *rules;
 
-    if (request->wants_text) {
-        measure(&rules);
-        (void)fprintf(rules.out, "%12s  %-*s  %-*s  %s\n", "HITS", rules.name_width, "RULE",
-                      rules.origin_width, "WHERE", "LINE");
-    } else {
-        json_put_number(rules.out, "{", "generation", snapshot->generation);
-        (void)fputs(",\"rules\":[", rules.out);
+    if (evhttp_request_get_command(request->http) == EVHTTP_REQ_HEAD) {
+        admin_answer(request, 200);
+        return;
     }
-    for (uint32_t i = 0; i < policy_row_count(rules.policy); i++) {
-        uint32_t row = row_at(&rules, i);
-        uint64_t hits = hits_sum(rules.hits, row);
-        struct policy_line line;
-
-        policy_row(rules.policy, row, &line);
-        if (request->wants_text) {
-            put_row_text(&rules, &line, hits);
-        } else {
-            (void)fputs(i > 0 ? "," : "", rules.out);
-            put_row_json(&rules, &line, hits);
-        }
+    rules = mem_alloc(sizeof(*rules));
+    if (!rules) {
+        admin_answer_error(request, 503, "out of memory");
+        return;
     }
-    (void)fputs(request->wants_text ? "" : "]}\n", rules.out);
-    admin_answer(request, 200);
+    *rules = (struct rules){.request = request,
+                            .out = request->out,
+                            .policy = snapshot->policy,
+                            .hits = snapshot->hits};
+    request->job = rules;
+    request->cancel = cancel;
+    put_head(rules, snapshot->generation);
+    put_piece(request);
 }

@@ -121,8 +121,7 @@ void connections_free(struct connections *connections)
     }
 }
 
-/* ------------------------------------------------------------------ a portion, on the worker's
- * thread */
+/* ------------------------------------------------------------------ on the worker's thread */
 
 static struct str keep(struct text *text, struct str s, size_t max)
 {

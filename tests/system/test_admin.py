@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -207,6 +208,24 @@ def test_hits_survive_a_reload_by_their_names(lab, tmp_path):
     wait_until(lambda: site.hits()["new"] == 1, "the new rule's hit")
 
 
+def test_many_rules(lab, tmp_path):
+    """More than go into one piece of the answer, and readers who leave in the middle of it."""
+    count = 5000
+    lines = "".join(f"r{i} = deny host h{i}.example\n" for i in range(count))
+    site = Site(lab, tmp_path, LISTEN + "[access]\n" + lines)
+    rules = site.json("/rules")["rules"]
+    assert [rule["name"] for rule in rules[1:-2]] == [f"r{i}" for i in range(count)]
+    assert len(site.text("/rules").splitlines()) == count + 4
+    assert site.ask("/rules", "HEAD").status == 200
+    for _ in range(20):
+        peer = lab.client(site.socket)
+        peer.request("GET", "/rules", [("Host", "localhost")])
+        peer.read_response_head()
+        peer.reset()
+    assert len(site.command("rules").stdout.splitlines()) == count + 4
+    assert "[warn]" not in site.proxy.stderr()
+
+
 # ---- Explain ----
 
 
@@ -303,6 +322,18 @@ def test_reload_cannot_have_an_address(lab, site):
     (message,) = site.json("/reload", "POST", status=422)["errors"]
     assert message.startswith(f"{site.proxy.config}:4: ")
     assert f"127.0.0.1:{port}" in message
+
+
+def test_reload_cannot_have_the_admin_address(lab, site):
+    taken = socket.create_server(("127.0.0.1", 0))
+    lab.at_end(taken.close)
+    port = taken.getsockname()[1]
+    proxy = lab.fresh(config=LISTEN)
+    proxy.config.write_text(LISTEN + f"[admin]\nmode = 0600\naddress = 127.0.0.1:{port}\n")
+    proxy.signal(signal.SIGHUP)
+    line = proxy.wait_for_log(event="configuration", level="error")
+    assert line["msg"].startswith(f"{proxy.config}:5: cannot listen on 127.0.0.1:{port}: ")
+    assert lab.client(proxy).get("http://127.0.0.1:1/").status == 502
 
 
 def test_many_reloads_at_once_are_all_answered(lab, site):
@@ -432,6 +463,22 @@ def test_the_65th_connection_waits(lab, site):
         peer.close()
     for _ in range(3 * PLACES):
         assert site.ask("/healthz").status == 200
+
+
+def test_out_of_descriptors(lab, site):
+    """It rests, says so once a second, and goes on when there are some again."""
+    before = resource.prlimit(site.proxy.pid, resource.RLIMIT_NOFILE)
+    highest = max(int(fd) for fd in os.listdir(f"/proc/{site.proxy.pid}/fd"))
+    resource.prlimit(site.proxy.pid, resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+    # What is free below the limit is taken first.
+    held = [lab.client(site.socket) for _ in range(highest + 1)]
+    site.proxy.wait_for_log(event="admin", level="warning", count=2)
+    assert len(site.proxy.find_lines(event="admin", level="warning")) < 10
+    assert site.proxy.stderr() == ""
+    resource.prlimit(site.proxy.pid, resource.RLIMIT_NOFILE, before)
+    for peer in held:
+        peer.close()
+    assert site.ask("/healthz").status == 200
 
 
 def test_slow_and_stalled_clients_are_cut_and_delay_nobody(lab, tmp_path):

@@ -331,6 +331,23 @@ def test_one_listing_at_a_time(lab, tmp_path):
     assert id not in {row["id"] for row in site.list()}
 
 
+@pytest.mark.parametrize("reads", [0, 1, 20000])
+def test_readers_that_leave(lab, tmp_path, reads):
+    """At once, at the first byte, within a piece; with a listing or a kill."""
+    site = Site(lab, tmp_path, LISTEN, "timeouts.header=5m", "server.workers=2")
+    hold(site, 1000)
+    wait_until(lambda: len(site.list()) == 1000, "all of them")
+    for n in range(100):
+        peer = wire.connect(site.socket)
+        line = ("GET", "/connections") if n % 3 or reads > 1 else ("DELETE", "/connections/1-fff")
+        peer.request(*line, [("Host", "localhost")])
+        if reads:
+            assert peer.sock.recv(reads)
+        peer.close() if n % 2 else peer.reset()
+    wait_until(lambda: site.ask("GET", "/connections").status == 200, "a listing")
+    assert len(site.list()) == 1000
+
+
 def test_listing_during_the_drain(lab, tmp_path):
     """Of two workers one has ended."""
     site = Site(lab, tmp_path, LISTEN, "server.workers=2", "server.grace=1m")
