@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "conf/args.h"
 #include "conf/conf.h"
 #include "http/h1_parse.h"
@@ -270,6 +271,7 @@ int main(int argc, char **argv)
     int code;
 
     open_standard_descriptors();
+    mem_give_back_large();
     result = args_parse(argc, argv, &args, error, sizeof(error));
     if (result == ARGS_WRONG) {
         (void)fprintf(stderr, "viaduct: %s\n", error);

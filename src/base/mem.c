@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#define LARGE_BYTES (256 << 10)
 
 #ifdef MEM_FAULTS
 
@@ -170,6 +173,12 @@ void mem_free(void *ptr)
         count_blocks(-1);
     }
     free(ptr);
+}
+
+/* Unless it is set, the C library raises the threshold to the largest block that was freed. */
+void mem_give_back_large(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 }
 
 #ifdef MEM_FAULTS

@@ -37,6 +37,10 @@ MUST_USE char *mem_strdup(const char *text);
 /* For start-up only: ends the program with a message when memory is out. */
 MUST_USE void *mem_zalloc_or_die(size_t size);
 void mem_free(void *ptr);
+/* For the whole program, before there are threads: a large allocation is the kernel's again as soon
+ * as it is given back, however many of its size there have been. What a reload needs for a moment
+ * would stay for good otherwise. */
+void mem_give_back_large(void);
 /* size zeroed bytes of the kernel's, aligned to align (a power of two, a page at least), owned by
  * the caller; given back, with the same size, they are the kernel's again. */
 MUST_USE void *mem_map(size_t size, size_t align);

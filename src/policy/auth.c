@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -178,10 +179,11 @@ static void look_if_due(struct auth *auth, uint64_t now_ms)
 
 /* ------------------------------------------------------------------ what all share */
 
-static void set_options(struct auth *auth, const struct auth_options *options)
+/* The file has not changed since it was read for those in use: what was learnt of them holds. */
+static bool is_in_use(const struct auth *auth, const struct auth_users *users)
 {
-    auth->cache_ms = options->cache_ms;
-    auth_failures_set(auth->failures, options->failures, options->failures_ms);
+    return auth->users && strcmp(auth_users_path(auth->users), auth_users_path(users)) == 0 &&
+           file_stamp_eq(auth_users_stamp(auth->users), auth_users_stamp(users));
 }
 
 int auth_new(const struct auth_options *options, struct auth_users *users, struct auth **ret)
@@ -213,8 +215,11 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
 void auth_renew(struct auth *auth, const struct auth_options *options, struct auth_users *users)
 {
     (void)pthread_mutex_lock(&auth->lock);
-    set_options(auth, options);
-    install(auth, auth_users_ref(users));
+    if (!is_in_use(auth, users) || auth->cache_ms != options->cache_ms) {
+        auth->cache_ms = options->cache_ms;
+        install(auth, auth_users_ref(users));
+    }
+    auth_failures_set(auth->failures, options->failures, options->failures_ms);
     (void)pthread_mutex_unlock(&auth->lock);
 }
 

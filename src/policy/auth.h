@@ -55,8 +55,8 @@ struct auth_events {
  * what was read before stays. 0 or -ENOMEM. */
 MUST_USE int auth_new(const struct auth_options *options, struct auth_users *users,
                       struct auth **ret);
-/* After a reload, from any thread: other settings, and other users (a shared ref is taken). The
- * number of threads stays. */
+/* After a reload, from any thread: other settings, and other users (a shared ref is taken), unless
+ * their file is the one that is in use. The number of threads stays. */
 void auth_renew(struct auth *auth, const struct auth_options *options, struct auth_users *users);
 /* No check is answered any more: once the workers' loops have ended, before their desks are
  * freed. */

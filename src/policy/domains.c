@@ -380,6 +380,29 @@ int domains_shelf_get(struct domains_shelf *shelf, const struct domains_shelf *p
     return 0;
 }
 
+void domains_shelf_diff(const struct domains_shelf *before, const struct domains_shelf *after,
+                        void (*tell)(void *arg, const char *path,
+                                     const struct domains_counts *before,
+                                     const struct domains_counts *after),
+                        void *arg)
+{
+    for (size_t i = 0; i < after->count; i++) {
+        const struct domains *now = after->items[i];
+        const struct domains *old = find_on(before, now->path);
+
+        if (old != now) {
+            tell(arg, now->path, old ? &old->counts : NULL, &now->counts);
+        }
+    }
+    for (size_t i = 0; i < before->count; i++) {
+        const struct domains *old = before->items[i];
+
+        if (!find_on(after, old->path)) {
+            tell(arg, old->path, &old->counts, NULL);
+        }
+    }
+}
+
 void domains_shelf_deinit(struct domains_shelf *shelf)
 {
     for (size_t i = 0; i < shelf->count; i++) {

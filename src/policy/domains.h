@@ -56,4 +56,11 @@ struct domains_shelf {
 MUST_USE int domains_shelf_get(struct domains_shelf *shelf, const struct domains_shelf *previous,
                                const char *path, struct conf_messages *messages,
                                const struct domains **ret);
+/* Calls tell for each list whose file was read anew, is new or is no longer there; NULL where there
+ * is none. path is borrowed. */
+void domains_shelf_diff(const struct domains_shelf *before, const struct domains_shelf *after,
+                        void (*tell)(void *arg, const char *path,
+                                     const struct domains_counts *before,
+                                     const struct domains_counts *after),
+                        void *arg);
 void domains_shelf_deinit(struct domains_shelf *shelf);

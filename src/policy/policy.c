@@ -204,3 +204,27 @@ void policy_sum_up(struct policy_verdict *sum, const struct policy_verdict *next
         *sum = *next;
     }
 }
+
+/* ------------------------------------------------------------------ after a reload */
+
+struct list_diff {
+    void (*tell)(void *arg, const char *path, size_t before, size_t after);
+    void *arg;
+};
+
+static void tell_list(void *arg, const char *path, const struct domains_counts *before,
+                      const struct domains_counts *after)
+{
+    const struct list_diff *diff = arg;
+
+    diff->tell(diff->arg, path, before ? before->names : 0, after ? after->names : 0);
+}
+
+void policy_diff_lists(const struct policy *before, const struct policy *after,
+                       void (*tell)(void *arg, const char *path, size_t before, size_t after),
+                       void *arg)
+{
+    struct list_diff diff = {.tell = tell, .arg = arg};
+
+    domains_shelf_diff(&before->shelf, &after->shelf, tell_list, &diff);
+}

@@ -97,6 +97,12 @@ void policy_sum_up(struct policy_verdict *sum, const struct policy_verdict *next
 /* Facts beyond address and request that some line asks for; bits of enum policy_need. */
 unsigned policy_needs(const struct policy *policy);
 
+/* Calls tell for each list of names whose file was read anew, is new or is no longer there, with
+ * how many names it has (0 where it is not there). path is borrowed. */
+void policy_diff_lists(const struct policy *before, const struct policy *after,
+                       void (*tell)(void *arg, const char *path, size_t before, size_t after),
+                       void *arg);
+
 /* ---- For explain: line by line ---- */
 
 enum policy_answer { POLICY_NO, POLICY_LINE_OPEN, POLICY_YES };

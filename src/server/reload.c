@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "conf/conf_diff.h"
 #include "log/log.h"
+#include "policy/policy.h"
 #include "policy/snapshot.h"
 #include "server/server_private.h"
 
@@ -102,6 +103,19 @@ static void tell_change(void *arg, const struct conf_change *change)
                                      : "changed");
 }
 
+static void tell_list(void *arg, const char *path, size_t before, size_t after)
+{
+    struct server *s = arg;
+    struct log_field fields[] = {
+        LOG_TEXT("list", str_of(path)),
+        LOG_NUM("before", before),
+        LOG_NUM("after", after),
+    };
+
+    s->reload.changes++;
+    log_fields(LOG_NOTICE, "reload", fields, ARRAY_LEN(fields), "names were read again");
+}
+
 static void announce_listeners(const struct server *s)
 {
     LIST_FOR_EACH (node, next, &s->reload.plan.opened) {
@@ -164,6 +178,7 @@ static void put_in_force(struct server *s, struct worker_change **changes)
     s->snapshot = r->loaded;
     r->loaded = NULL;
     conf_diff(r->replaced->conf, s->snapshot->conf, tell_change, s);
+    policy_diff_lists(r->replaced->policy, s->snapshot->policy, tell_list, s);
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
     announce_leaving(s);

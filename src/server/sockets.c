@@ -535,6 +535,9 @@ void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const str
             list_push_back(&sockets->leaving, &set->node);
         } else if (set->inherited && !is_in_plan(plan, set)) {
             log_event(LOG_WARNING, "listener", "an inherited socket is not used by any listener");
+            if (!sockets->doors) {
+                set_free(set); /* one that was used before may be wanted again */
+            }
         }
     }
     mem_free(sockets->doors);

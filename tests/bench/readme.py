@@ -5,8 +5,10 @@ from pathlib import Path
 
 import report
 from chart import WORKS
-from figures import calls_verdict, floor_text, middle, names_of, number, outcome, table, tie_break, values
+from figures import calls_verdict, floor_text, judge, middle, names_of, number, outcome, table
+from figures import tie_break, values
 
+COMPARED = ("main", "names", "beside", "open", "origins", "peak", "list")
 BEGIN = "<!-- figures: ./dev bench --readme writes what follows -->"
 END = "<!-- end of figures -->"
 TITLES = {"direct": "", "floor": "bare relay", "haproxy": "HAProxy", "squid": "Squid"}
@@ -69,10 +71,37 @@ def lines_of_scale(title, rows, names):
         yield from_to(f"keep-alive GET, 1 KiB, {ends} {title}, us/request", points, names)
 
 
-def all_lines(rows, names):
+def in_turn(title, figures, names, last=""):
+    """A line about viaduct alone."""
+    told = " to ".join("-" if value is None else number(value) for value in figures)
+    return [title, *(told if name == "viaduct" else "-" for name in names), last]
+
+
+def lines_alone(groups, names):
+    """What rules and logins cost: rows that have cells of their own."""
+    for row in groups.get("rules", []):
+        title = f"by host name: without rules to 1,000 rules to 1,000,000 names, {row['unit']}"
+        yield in_turn(title, [middle(cell) for cell in row["cells"].values()], names)
+    for row in groups.get("login", []):
+        title = f"2,000 requests/s, without to with credentials that are known, {row['unit']}"
+        yield in_turn(title, [middle(cell) for cell in row["cells"].values()], names)
+    for row in groups.get("logins", []):
+        figures = [middle(row["cells"]["viaduct"], key) for key in ("alone_p99_us", "p99_us")]
+        times = middle(row["cells"]["viaduct"])
+        verdict = f"{row['goal']['factor']:g} times: {judge(times, row['goal']['factor'])}"
+        title = "2,000 requests/s, p99 alone to p99 beside logins by bcrypt, us"
+        yield in_turn(title, figures, names, verdict)
+
+
+def by_group(rows):
     groups = {}
     for row in rows:
         groups.setdefault(row["group"], []).append(row)
+    return groups
+
+
+def all_lines(rows, names):
+    groups = by_group(rows)
     for row in groups.get("main", []):
         yield from lines_of_row(row, names)
     for row in groups.get("names", []):
@@ -112,7 +141,7 @@ def losses(rows, names):
 
 
 def section(document, chart_path):
-    rows = [row for row in document["rows"] if row["group"] not in ("workers", "log")]
+    rows = [row for row in document["rows"] if row["group"] in COMPARED]
     names = [name for name in names_of(rows) if name != "direct"]
     steady = [row["cells"]["viaduct"] for row in rows if row["kind"] == "steady"]
     rounds = sorted({len(values(cell, "cost")) for cell in steady})
@@ -120,7 +149,7 @@ def section(document, chart_path):
     parts = []
     if any(row["name"] in WORKS for row in rows):
         parts.append(f"![Processor time of other proxies by viaduct's]({chart_path})\n")
-    lines = list(all_lines(rows, names))
+    lines = list(all_lines(rows, names)) + list(lines_alone(by_group(document["rows"]), names))
     parts += [
         f"Measured on {document['date'][:10]}: {report.about(document)} Medians of {told} rounds "
         "in turn; the best of the real proxies in bold; where a goal was set, what became of it.\n",

@@ -99,14 +99,16 @@ class Session:
         return kept and kept["binary"] == self.binary and kept["rounds"] >= self.rounds_of(row)
 
     def keep_earlier(self):
-        """With --rows or --resume the other rows stay, if they are of this machine and day."""
+        """With --rows or --resume the other rows stay, if they are of this machine and not a day old."""
         path = self.options.out / "result.json"
         if not (self.options.rows or self.options.resume) or not path.exists():
             return
         old = json.loads(path.read_text())
         same = {"machine": machine(), "against": self.options.against, "quick": self.options.quick}
-        if any(old[key] != value for key, value in same.items()) or old["date"][:10] != now()[:10]:
-            say(f"bench: {path} is of another machine, comparison or day: it is replaced")
+        parse = datetime.datetime.fromisoformat
+        age = parse(now()) - parse(old["date"])
+        if any(old[key] != value for key, value in same.items()) or age.days >= 1:
+            say(f"bench: {path} is of another machine or comparison, or too old: it is replaced")
             return
         self.results = {row["name"]: row for row in old["rows"]}
         self.functions = old["functions"]

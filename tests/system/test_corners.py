@@ -365,7 +365,9 @@ def test_inherited_descriptor_that_is_no_listening_socket(tmp_path):
 def test_user_is_taken_on_after_binding(lab, tmp_path):
     # The unprivileged user must reach the log and the configuration in the test's directory.
     nobody = pwd.getpwnam("nobody")
-    os.chmod(tmp_path, 0o755)
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.stat().st_uid == os.getuid() and not directory.is_mount():
+            os.chmod(directory, directory.stat().st_mode | 0o111)
     proxy = lab.fresh("server.user=nobody", check_leaks=False)
     origin = lab.origin(OK)
     assert lab.client(proxy).get(origin.url()).status == 200
