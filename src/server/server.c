@@ -21,6 +21,7 @@
 #include "log/record.h"
 #include "log/writer.h"
 #include "policy/auth.h"
+#include "policy/machine.h"
 #include "policy/snapshot.h"
 #include "proxy/tenure.h"
 #include "server/crowd.h"
@@ -365,6 +366,22 @@ void server_drop_change(struct worker_change *change)
 
 /* ------------------------------------------------------------------ start */
 
+/* Each worker reads them for itself; what stands in the way of that is told here once. */
+static int check_machine(void)
+{
+    struct machine_addrs *addrs = NULL;
+    int r = machine_addrs_read(&addrs);
+    char message[SERVER_MESSAGE_MAX];
+
+    machine_addrs_free(addrs);
+    if (r != 0) {
+        (void)snprintf(message, sizeof(message), "this machine's addresses cannot be read: %s",
+                       machine_error_text(r));
+        return fail(message);
+    }
+    return 0;
+}
+
 static int build_workers(struct server *s)
 {
     s->shop.workers = mem_zalloc_or_die(s->shop.worker_count * sizeof(struct worker *));
@@ -447,7 +464,7 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (server_set_auth(s, s->snapshot) != 0) {
         return fail("cannot set up the check of passwords");
     }
-    if (build_workers(s) != 0) {
+    if (check_machine() != 0 || build_workers(s) != 0) {
         return -1;
     }
     server_apply(s, conf);

@@ -26,7 +26,7 @@ OK = response_bytes(body=b"ok")
 SOURCE = Path(__file__).with_name("load") / "failing.c"
 CALLS = (
     "accept4 socket pipe2 epoll_ctl getrandom connect splice eventfd epoll_create1 signalfd bind"
-    " listen fcntl"
+    " listen fcntl netlink"
 ).split()
 FOREVER = 1 << 30
 IP_BIND_ADDRESS_NO_PORT = 24  # a name of Python 3.12
@@ -334,6 +334,20 @@ def test_start_that_fails_says_so(failing, call):
     said = result.stdout + result.stderr
     assert result.returncode == 1 and "error" in said, said
     assert "Sanitizer" not in said and "runtime error" not in said, said
+
+
+def test_start_without_netlink_says_what_to_do(failing):
+    result = subprocess.run(
+        [binary(), "serve", "-o", "listen a.address=127.0.0.1:0", "-o", "server.workers=2"],
+        env={**failing.environment, "FAILING_AT_START": f"netlink={errno.EAFNOSUPPORT}"},
+        capture_output=True,
+        text=True,
+        timeout=wire.DEADLINE,
+        check=False,
+    )
+    assert result.returncode == 1
+    (line,) = [line for line in (result.stdout + result.stderr).splitlines() if "error" in line]
+    assert "addresses" in line and "AF_NETLINK" in line
 
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EAGAIN"])

@@ -35,12 +35,13 @@ enum {
     BIND,
     LISTEN,
     FCNTL,
+    NETLINK, /* socket(2) for it, where address families are restricted */
     CALLS
 };
 
 static const char *const names[CALLS] = {
     "accept4", "socket",        "pipe2",    "epoll_ctl", "getrandom", "connect", "splice",
-    "eventfd", "epoll_create1", "signalfd", "bind",      "listen",    "fcntl"};
+    "eventfd", "epoll_create1", "signalfd", "bind",      "listen",    "fcntl",   "netlink"};
 
 struct slot {
     _Atomic int error;
@@ -99,7 +100,9 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 int socket(int domain, int type, int protocol)
 {
-    return fails(SOCKET) ? -1 : NEXT(SOCKET, int (*)(int, int, int))(domain, type, protocol);
+    return fails(SOCKET) || (domain == AF_NETLINK && fails(NETLINK))
+               ? -1
+               : NEXT(SOCKET, int (*)(int, int, int))(domain, type, protocol);
 }
 
 int pipe2(int fds[2], int flags)

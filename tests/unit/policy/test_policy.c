@@ -107,7 +107,7 @@ Test(policy, own_listeners_are_a_loop)
         {"0.0.0.0:8080", "[::ffff:127.0.0.1]:8080", true},
         {"0.0.0.0:8080", "[64:ff9b::127.0.0.1]:8080", true},
     };
-    const struct addr machine = ip_port("192.0.2.8:0");
+    const struct addr_net machine = {.addr = ip_port("192.0.2.8:0"), .bits = 32};
     struct machine_addrs *addrs = NULL;
 
     load("");
