@@ -291,6 +291,9 @@ static void announce(const struct server *s, const struct conf_messages *warning
 
 /* ------------------------------------------------------------------ what a reload changes, too */
 
+/* Longer than the costliest password that is taken needs (10 s), and than most clients wait. */
+#define AUTH_WAIT_MS 30000
+
 /* Threads that check passwords get half the processors at most. */
 int server_set_auth(struct server *s, const struct snapshot *snapshot)
 {
@@ -300,6 +303,7 @@ int server_set_auth(struct server *s, const struct snapshot *snapshot)
         .failures = conf->auth.failures.count,
         .failures_ms = conf->auth.failures.per_ms,
         .threads = MAX(limits_cpus() / 2, 1),
+        .wait_ms = AUTH_WAIT_MS,
     };
 
     if (!snapshot->users) {
