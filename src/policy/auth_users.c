@@ -13,15 +13,17 @@
 #include "policy/auth_hash.h"
 
 #define SHOWN_ERRORS 10
+/* Costs are estimates: so many times as much is more than another processor makes of them. */
+#define UNEQUAL_COSTS 3
 
 struct auth_users {
     struct ref ref;
     struct map names;
     struct arena_pool chunks;
     struct arena arena; /* the users, their names and hashes */
-    const struct auth_user *costliest;
-    uint64_t cost_ns; /* of costliest */
-    char *path;       /* owned */
+    const struct auth_user *costliest, *cheapest;
+    uint64_t most_ns, least_ns; /* what they cost */
+    char *path;                 /* owned */
     struct file_stamp stamp;
 };
 
@@ -111,9 +113,13 @@ static int add_user(struct reader *reader, struct str name, struct str hash, uin
         return -ENOMEM;
     }
     map_add(&users->names, &user->node);
-    if (!users->costliest || cost_ns > users->cost_ns) {
+    if (!users->costliest || cost_ns > users->most_ns) {
         users->costliest = user;
-        users->cost_ns = cost_ns;
+        users->most_ns = cost_ns;
+    }
+    if (!users->cheapest || cost_ns < users->least_ns) {
+        users->cheapest = user;
+        users->least_ns = cost_ns;
     }
     return 0;
 }
@@ -230,6 +236,25 @@ static void complain_of_file(const char *path, int error, struct conf_origin ori
     conf_messages_add(messages, false, origin, "auth.users = %s: %s", path, why);
 }
 
+/* A name that does not exist is checked against the costliest hash: whoever has a cheaper one is
+ * known to exist by the time that takes. */
+static void warn_of_costs(const struct auth_users *users, struct conf_origin origin,
+                          struct conf_messages *messages)
+{
+    const struct auth_user *most = users->costliest;
+    const struct auth_user *least = users->cheapest;
+
+    if (most && users->most_ns / UNEQUAL_COSTS >= users->least_ns) {
+        conf_messages_add(messages, true, origin,
+                          "auth.users = %s: the password in line %u takes some %llu times as long"
+                          " to check as that in line %u, so the time of an answer tells which names"
+                          " exist; write all with one cost",
+                          users->path, most->line,
+                          (unsigned long long)(users->most_ns / MAX(users->least_ns, 1)),
+                          least->line);
+    }
+}
+
 int auth_users_load(const char *path, struct conf_origin origin, struct conf_messages *messages,
                     struct auth_users **ret)
 {
@@ -250,6 +275,7 @@ int auth_users_load(const char *path, struct conf_origin origin, struct conf_mes
     mem_free(text);
     if (r == 0) {
         (*ret)->stamp = stamp;
+        warn_of_costs(*ret, origin, messages);
     }
     return r;
 }

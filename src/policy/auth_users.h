@@ -31,7 +31,8 @@ struct auth_user {
 };
 
 /* Reads the file. Every error goes to messages with its line (beyond the first ten they are
- * counted); one about the file as a whole with origin, the line that names it. 0 and *ret with one
+ * counted); one about the file as a whole with origin, the line that names it. A warning tells of
+ * costs so unlike that they give names away. 0 and *ret with one
  * reference; AUTH_USERS_BAD; -ENOMEM. */
 MUST_USE int auth_users_load(const char *path, struct conf_origin origin,
                              struct conf_messages *messages, struct auth_users **ret);

@@ -231,6 +231,25 @@ Test(auth_users_file, that_is_missing_is_told_where_it_is_named)
     cr_expect_str_eq(message(0), "viaduct.ini:7: auth.users = /tmp: not a regular file");
 }
 
+Test(auth_users_file, with_unlike_costs_is_warned_of)
+{
+    make_file("alice:" BCRYPT_SECRET "\nbob:" BCRYPT_10_SECRET "\ncarl:" BCRYPT_OTHER "\n");
+    cr_assert_eq(load(), 0);
+    cr_assert_eq(messages.count, 1);
+    cr_expect_eq(messages.error_count, 0);
+    cr_expect_not_null(strstr(message(0), "line 2 takes some 64 times as long to check as that in"
+                                          " line 1, so the time"));
+    cr_expect_not_null(strstr(message(0), "viaduct.ini:7: "));
+    tear_down();
+    make_file("alice:" BCRYPT_SECRET "\nbob:" SHA512_SECRET "\n");
+    cr_assert_eq(load(), 0);
+    cr_expect_eq(messages.count, 0, "alike");
+    tear_down();
+    make_file("# nobody yet\n");
+    cr_assert_eq(load(), 0);
+    cr_expect_eq(messages.count, 0);
+}
+
 Test(auth_users_file, has_a_size_that_can_be_held)
 {
     make_file("");
