@@ -26,7 +26,7 @@ OK = response_bytes(body=b"ok")
 SOURCE = Path(__file__).with_name("load") / "failing.c"
 CALLS = (
     "accept4 socket pipe2 epoll_ctl getrandom connect splice eventfd epoll_create1 signalfd bind"
-    " listen fcntl netlink"
+    " listen fcntl netlink speech"
 ).split()
 FOREVER = 1 << 30
 IP_BIND_ADDRESS_NO_PORT = 24  # a name of Python 3.12
@@ -190,6 +190,23 @@ def test_no_event_for_a_client_closes_it(lab, failing):
     client.read_to_end()
     failing.stop("epoll_ctl")
     works(lab, proxy)
+
+
+@pytest.mark.parametrize("words, status", [(response_bytes(), 200), (b"", 502)])
+def test_origin_that_speaks_first(lab, failing, words, status):
+    """Its bytes, or its end, are there as soon as the connection is: one event tells of both."""
+
+    def script(peer):
+        peer.send(words)
+        peer.finish()
+        peer.read_to_end()
+
+    proxy = start(lab, failing)
+    failing.fail("speech", errno.EAGAIN, count=1)
+    client = lab.client(proxy)
+    client.request("GET", lab.origin(script).url())
+    assert client.read_response().status == status
+    assert failing.failed("speech") == 1
 
 
 @pytest.mark.parametrize("call, error", [("pipe2", "EMFILE"), ("pipe2", "ENFILE"),
