@@ -30,7 +30,7 @@ def test_bytes_behind_a_refused_connect_are_no_request(lab):
 
 
 def is_taken(sock):
-    """The attempt succeeds; one that a full queue drops is silent (the kernel asks again after 1 s)."""
+    """The attempt succeeds; one that a full queue drops is silent (and made again after 1 s)."""
     return bool(select.select([], [sock], [], 0.3)[1])
 
 
