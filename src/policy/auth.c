@@ -469,7 +469,7 @@ static enum auth_check_result recall(struct auth_desk *desk, const struct auth_q
         break;
     }
     /* Without any user there is nothing to compare with. */
-    return auth_users_costliest(desk->users) ? AUTH_CHECK_PENDING : AUTH_CHECK_WRONG;
+    return auth_users_count(desk->users) > 0 ? AUTH_CHECK_PENDING : AUTH_CHECK_WRONG;
 }
 
 static struct auth_answer ask(struct auth_desk *desk, const struct addr *client,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/blake2b.h"
 #include "base/mem.h"
 #include "base/ref.h"
 #include "base/secret.h"
@@ -13,17 +14,14 @@
 #include "policy/auth_hash.h"
 
 #define SHOWN_ERRORS 10
-/* Costs are estimates: so many times as much is more than another processor makes of them. */
-#define UNEQUAL_COSTS 3
 
 struct auth_users {
     struct ref ref;
     struct map names;
     struct arena_pool chunks;
-    struct arena arena; /* the users, their names and hashes */
-    const struct auth_user *costliest, *cheapest;
-    uint64_t most_ns, least_ns; /* what they cost */
-    char *path;                 /* owned */
+    struct arena arena;             /* the users, their names and hashes */
+    const struct auth_user **items; /* in the arena, by index */
+    char *path;                     /* owned */
     struct file_stamp stamp;
 };
 
@@ -98,29 +96,25 @@ static struct str keep(struct auth_users *users, struct str s)
     return str_make(copy, s.len);
 }
 
-static int add_user(struct reader *reader, struct str name, struct str hash, uint64_t cost_ns)
+static int add_user(struct reader *reader, struct str name, struct str hash)
 {
     struct auth_users *users = reader->users;
+    size_t index = users->names.count;
     struct auth_user *user = arena_alloc(&users->arena, sizeof(*user));
+    void *items = arena_grow(&users->arena, users->items, index, sizeof(*users->items));
 
-    if (!user) {
+    if (!user || !items) {
         return -ENOMEM;
     }
-    *user = (struct auth_user){.index = users->names.count, .line = reader->at.line};
+    users->items = items;
+    *user = (struct auth_user){.index = index, .line = reader->at.line};
     user->node.key = keep(users, name);
     user->hash = keep(users, hash);
     if (!user->node.key.ptr || !user->hash.ptr) {
         return -ENOMEM;
     }
     map_add(&users->names, &user->node);
-    if (!users->costliest || cost_ns > users->most_ns) {
-        users->costliest = user;
-        users->most_ns = cost_ns;
-    }
-    if (!users->cheapest || cost_ns < users->least_ns) {
-        users->cheapest = user;
-        users->least_ns = cost_ns;
-    }
+    users->items[index] = user;
     return 0;
 }
 
@@ -155,7 +149,7 @@ static int read_line(struct reader *reader, struct str line)
         complain_of_twin(reader, name, twin);
         return 0;
     }
-    return add_user(reader, name, hash, cost_ns);
+    return add_user(reader, name, hash);
 }
 
 /* ------------------------------------------------------------------ the file */
@@ -236,25 +230,6 @@ static void complain_of_file(const char *path, int error, struct conf_origin ori
     conf_messages_add(messages, false, origin, "auth.users = %s: %s", path, why);
 }
 
-/* A name that does not exist is checked against the costliest hash: whoever has a cheaper one is
- * known to exist by the time that takes. */
-static void warn_of_costs(const struct auth_users *users, struct conf_origin origin,
-                          struct conf_messages *messages)
-{
-    const struct auth_user *most = users->costliest;
-    const struct auth_user *least = users->cheapest;
-
-    if (most && users->most_ns / UNEQUAL_COSTS >= users->least_ns) {
-        conf_messages_add(messages, true, origin,
-                          "auth.users = %s: the password in line %u takes some %llu times as long"
-                          " to check as that in line %u, so the time of an answer tells which names"
-                          " exist; write all with one cost",
-                          users->path, most->line,
-                          (unsigned long long)(users->most_ns / MAX(users->least_ns, 1)),
-                          least->line);
-    }
-}
-
 int auth_users_load(const char *path, struct conf_origin origin, struct conf_messages *messages,
                     struct auth_users **ret)
 {
@@ -275,7 +250,6 @@ int auth_users_load(const char *path, struct conf_origin origin, struct conf_mes
     mem_free(text);
     if (r == 0) {
         (*ret)->stamp = stamp;
-        warn_of_costs(*ret, origin, messages);
     }
     return r;
 }
@@ -306,9 +280,22 @@ const struct auth_user *auth_users_find(const struct auth_users *users, struct s
     return node ? CONTAINER_OF(node, struct auth_user, node) : NULL;
 }
 
-const struct auth_user *auth_users_costliest(const struct auth_users *users)
+/* The key is a stored hash: as secret as need be, and the same after a restart. */
+const struct auth_user *auth_users_stand_in(const struct auth_users *users, struct str name)
 {
-    return users->costliest;
+    struct blake2b hash;
+    uint64_t number;
+    struct str key;
+
+    if (users->names.count == 0) {
+        return NULL;
+    }
+    key = users->items[0]->hash;
+    blake2b_init(&hash, sizeof(number), NULL, 0);
+    blake2b_add(&hash, key.ptr, key.len);
+    blake2b_add(&hash, name.ptr, name.len);
+    blake2b_finish(&hash, &number);
+    return users->items[number % users->names.count];
 }
 
 size_t auth_users_count(const struct auth_users *users)

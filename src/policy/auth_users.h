@@ -31,8 +31,7 @@ struct auth_user {
 };
 
 /* Reads the file. Every error goes to messages with its line (beyond the first ten they are
- * counted); one about the file as a whole with origin, the line that names it. A warning tells of
- * costs so unlike that they give names away. 0 and *ret with one
+ * counted); one about the file as a whole with origin, the line that names it. 0 and *ret with one
  * reference; AUTH_USERS_BAD; -ENOMEM. */
 MUST_USE int auth_users_load(const char *path, struct conf_origin origin,
                              struct conf_messages *messages, struct auth_users **ret);
@@ -44,9 +43,10 @@ void auth_users_unref(struct auth_users *users); /* accepts NULL */
 
 /* NULL: no such user. */
 const struct auth_user *auth_users_find(const struct auth_users *users, struct str name);
-/* The user whose password takes longest to check: for names that do not exist. NULL: there is no
- * user at all. */
-const struct auth_user *auth_users_costliest(const struct auth_users *users);
+/* A name that does not exist is checked against the hash of one that does, always the same: which
+ * one cannot be told from outside. So the time of a check tells nothing about a name, however
+ * unlike the costs of the hashes are. NULL: there is no user at all. */
+const struct auth_user *auth_users_stand_in(const struct auth_users *users, struct str name);
 size_t auth_users_count(const struct auth_users *users);
 /* Where they came from. */
 const char *auth_users_path(const struct auth_users *users);
