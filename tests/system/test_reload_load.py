@@ -363,6 +363,10 @@ def test_every_allocation_of_a_reload_fails_once(lab, faults, figure):
     for _ in range(3):
         for text in (new, old):
             assert site.reload(text)["level"] == "notice"
+    faults.watch(2)  # what is kept of a failure is kept once
+    assert site.reload(new)["level"] == "error"
+    faults.stop()
+    assert site.reload(old)["level"] == "notice"
     assert serves() == 200
     before = blocks()
     faults.watch()
