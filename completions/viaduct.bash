@@ -16,6 +16,12 @@ _viaduct_listeners()
     viaduct config 2>/dev/null | sed -n 's/^\[listen \(.*\)\]$/\1/p'
 }
 
+# Of the daemon that runs in the usual place.
+_viaduct_ids()
+{
+    viaduct connections 2>/dev/null | awk 'NR > 1 && NF > 2 { print $1 }'
+}
+
 # Candidates, one a line, as COMPREPLY.
 _viaduct_offer()
 {
@@ -63,6 +69,11 @@ _viaduct()
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         [[ " $commands " != *" $word "* ]] || command=$word
     done
+
+    if [[ $command == kill && $current != -* ]]; then
+        _viaduct_offer "$current" < <(_viaduct_ids)
+        return
+    fi
 
     local words='-c -o'
     case $command in

@@ -397,26 +397,50 @@ bool addr_is_public(const struct addr *addr)
     return block->is_public;
 }
 
-bool addr_embedded_ip4(const struct addr *addr, struct addr *ret)
+/* RFC 6052 2.2: where the four bytes stand behind a prefix of 96, 64, 56 and 48 bits. */
+static unsigned read_nat64(const uint8_t *bytes, struct addr ret[ADDR_EMBEDDED_MAX])
+{
+    static const uint8_t places[ADDR_EMBEDDED_MAX][4] = {
+        {12, 13, 14, 15}, {9, 10, 11, 12}, {7, 9, 10, 11}, {6, 7, 9, 10}};
+    unsigned count = 0;
+
+    for (size_t i = 0; i < ADDR_EMBEDDED_MAX; i++) {
+        const uint8_t *at = places[i];
+
+        if (bytes[at[0]] != 0) {
+            ret[count++] = addr_ip4(bytes[at[0]], bytes[at[1]], bytes[at[2]], bytes[at[3]], 0);
+        }
+    }
+    if (count == 0) {
+        ret[count++] = ip4_of(bytes + 12);
+    }
+    return count;
+}
+
+unsigned addr_embedded_ip4(const struct addr *addr, struct addr ret[ADDR_EMBEDDED_MAX])
 {
     const uint8_t *bytes = addr->bytes;
+    unsigned count = 1;
 
     if (addr->kind != ADDR_IP6) {
-        return false;
+        return 0;
     }
-    if (has_prefix(addr, &ip6_mapped) || has_prefix(addr, &ip6_nat64) ||
-        has_prefix(addr, &ip6_nat64_local)) {
-        *ret = ip4_of(bytes + 12);
+    if (has_prefix(addr, &ip6_mapped) || has_prefix(addr, &ip6_nat64)) {
+        ret[0] = ip4_of(bytes + 12);
+    } else if (has_prefix(addr, &ip6_nat64_local)) {
+        count = read_nat64(bytes, ret);
     } else if (has_prefix(addr, &ip6_6to4)) {
-        *ret = ip4_of(bytes + 2);
+        ret[0] = ip4_of(bytes + 2);
     } else if (has_prefix(addr, &ip6_teredo)) {
-        *ret = addr_ip4((uint8_t)~bytes[12], (uint8_t)~bytes[13], (uint8_t)~bytes[14],
-                        (uint8_t)~bytes[15], 0);
+        ret[0] = addr_ip4((uint8_t)~bytes[12], (uint8_t)~bytes[13], (uint8_t)~bytes[14],
+                          (uint8_t)~bytes[15], 0);
     } else {
-        return false;
+        return 0;
     }
-    ret->port = addr->port;
-    return true;
+    for (unsigned i = 0; i < count; i++) {
+        ret[i].port = addr->port;
+    }
+    return count;
 }
 
 void addr_client_key(const struct addr *addr, char ret_key[ADDR_CLIENT_KEY_BYTES])

@@ -81,10 +81,13 @@ bool addr_is_link_local(const struct addr *addr);
 bool addr_is_private(const struct addr *addr); /* RFC 1918, RFC 4193, RFC 6598 */
 bool addr_is_public(const struct addr *addr);  /* globally reachable unicast */
 
-/* The IPv4 address (with addr's port) inside an IPv4-mapped, NAT64 (64:ff9b::/96, 64:ff9b:1::/48),
- * 6to4 or Teredo address; false when there is none. A Teredo address holds the client's (RFC 4380
- * 4). Below 64:ff9b:1::/48 it is the last 32 bits, as in any /96 cut out of it (RFC 8215). */
-bool addr_embedded_ip4(const struct addr *addr, struct addr *ret);
+/* The IPv4 addresses (with addr's port) that may be meant by an IPv4-mapped, NAT64 (64:ff9b::/96,
+ * 64:ff9b:1::/48), 6to4 or Teredo address; returns how many, 0 when it is none of these. A Teredo
+ * address holds the client's (RFC 4380 4). Out of 64:ff9b:1::/48 a network cuts its own prefix, of
+ * a length that is not to be seen (RFC 8215; RFC 6052 2.2 has four): there all are read, but for
+ * those that no host can have (0.0.0.0/8), if any is left. */
+#define ADDR_EMBEDDED_MAX 4
+unsigned addr_embedded_ip4(const struct addr *addr, struct addr ret[ADDR_EMBEDDED_MAX]);
 
 /* What counts as one client where clients are counted: an IPv4 address, an IPv6 network of 64 bits,
  * the user behind a unix socket. Two addresses of one client have the same key. */

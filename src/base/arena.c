@@ -30,26 +30,27 @@ static void count(struct arena_pool *pool, int64_t bytes)
 
 static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
 {
-    size_t cap = ARENA_CHUNK_BYTES - sizeof(struct arena_chunk);
     struct arena_chunk *chunk;
     size_t size;
 
-    cap = mem_may_pool() ? MAX(cap, min_cap) : min_cap;
-    if (!mem_add(cap, sizeof(*chunk), &size)) {
+    if (!mem_add(min_cap, sizeof(*chunk), &size)) {
         return NULL;
+    }
+    if (mem_may_pool()) {
+        size = slab_fit(MAX(size, ARENA_CHUNK_BYTES));
     }
     chunk = slab_alloc(pool->slabs, size);
     if (chunk) {
         chunk->used = 0;
-        chunk->cap = cap;
-        count(pool, (int64_t)cap);
+        chunk->cap = size - sizeof(*chunk);
+        count(pool, (int64_t)slab_fit(size));
     }
     return chunk;
 }
 
 static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
 {
-    count(pool, -(int64_t)chunk->cap);
+    count(pool, -(int64_t)slab_fit(chunk->cap + sizeof(*chunk)));
     slab_free(pool->slabs, chunk);
 }
 

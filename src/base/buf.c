@@ -8,8 +8,7 @@
 #include "base/mem.h"
 #include "base/slab.h"
 
-/* What a buffer is made for; larger ones are made to measure. */
-static const size_t usual_bytes[] = {(size_t)4 << 10, (size_t)16 << 10, (size_t)64 << 10};
+#define LEAST_BYTES ((size_t)4 << 10)
 
 /* The sum that may stand unsettled. */
 #define BUF_SETTLE_BYTES ((int64_t)64 << 10)
@@ -35,30 +34,26 @@ void buf_pool_init(struct buf_pool *pool, struct slabs *slabs, struct buf_accoun
     *pool = (struct buf_pool){.slabs = slabs, .account = account};
 }
 
-static size_t cap_for(size_t size)
+static size_t block_bytes(size_t cap)
 {
-    for (size_t i = 0; i < ARRAY_LEN(usual_bytes); i++) {
-        if (size <= usual_bytes[i]) {
-            return usual_bytes[i];
-        }
-    }
-    return size;
+    return slab_fit(sizeof(struct buf_block) + cap);
 }
 
 static struct buf_block *block_new(struct buf_pool *pool, size_t size)
 {
-    size_t cap = cap_for(size);
     struct buf_block *block;
+    size_t bytes;
 
     if (size > PTRDIFF_MAX) {
         return NULL;
     }
-    block = slab_alloc(pool->slabs, sizeof(*block) + cap);
+    bytes = block_bytes(MAX(size, LEAST_BYTES));
+    block = slab_alloc(pool->slabs, bytes);
     if (block) {
-        block->cap = cap;
+        block->cap = bytes - sizeof(*block);
         block->start = 0;
         block->end = 0;
-        buf_account_add(pool->account, (int64_t)cap);
+        buf_account_add(pool->account, (int64_t)bytes);
     }
     return block;
 }
@@ -139,7 +134,7 @@ void buf_consume(struct buf *buf, struct buf_pool *pool, size_t len)
 void buf_release(struct buf *buf, struct buf_pool *pool)
 {
     if (buf->block) {
-        buf_account_add(pool->account, -(int64_t)buf->block->cap);
+        buf_account_add(pool->account, -(int64_t)block_bytes(buf->block->cap));
         slab_free(pool->slabs, buf->block);
         buf->block = NULL;
     }

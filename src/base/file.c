@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 struct file_stamp file_stamp_of(const struct stat *st)
@@ -37,6 +38,16 @@ bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b)
     return a->exists == b->exists &&
            (!a->exists || (a->dev == b->dev && a->ino == b->ino && a->size_bytes == b->size_bytes &&
                            same_time(a->mtime, b->mtime) && same_time(a->ctime, b->ctime)));
+}
+
+/* A change in the future was made by another clock: it says nothing. */
+bool file_stamp_is_fresh(const struct file_stamp *stamp)
+{
+    uint64_t now_ms = clock_wall_ms();
+    uint64_t changed_ms =
+        (uint64_t)stamp->ctime.tv_sec * 1000 + (uint64_t)stamp->ctime.tv_nsec / 1000000;
+
+    return stamp->exists && now_ms >= changed_ms && now_ms - changed_ms < FILE_FRESH_MS;
 }
 
 /* Reads to the end, however the size stat told has changed since. */

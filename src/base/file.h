@@ -30,6 +30,10 @@ struct file_stamp {
 struct file_stamp file_stamp_of(const struct stat *st);
 /* Of what stands at path now; all zero where nothing can be seen. */
 struct file_stamp file_look(const char *path);
+/* The file was changed just now: whoever writes it in place may not be done, and within the clock's
+ * grain another change would leave the same stamp. */
+bool file_stamp_is_fresh(const struct file_stamp *stamp);
+#define FILE_FRESH_MS 100
 bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b);
 
 /* The whole file: 0 and *ret_text (owned, mem_free, not NUL-terminated; may be NULL when empty)

@@ -28,7 +28,10 @@ struct slab {
     alignas(max_align_t) char objects[];
 };
 
+#define ROOM_BYTES (SLAB_BYTES - sizeof(struct slab))
+
 static_assert(sizeof(struct slab) % SLAB_STEP_BYTES == 0, "objects are aligned");
+static_assert(ROOM_BYTES / (SLAB_FINE_BYTES + SLAB_STEP_BYTES) == SLAB_COARSE_MOST, "no gap");
 
 void slabs_init(struct slabs *slabs)
 {
@@ -82,6 +85,47 @@ static struct slab *spare_take(struct slabs *slabs, struct slab *slab)
     return slab;
 }
 
+/* ------------------------------------------------------------------ sizes */
+
+/* The class of objects of that size, or SLAB_CLASSES and more: it has a mapping for itself. */
+static size_t class_of(size_t size)
+{
+    size_t steps = (MAX(size, 1) - 1) / SLAB_STEP_BYTES;
+
+    if (steps < SLAB_FINE_CLASSES) {
+        return steps;
+    }
+    if (size > ROOM_BYTES / 2) {
+        return SLAB_CLASSES;
+    }
+    return SLAB_FINE_CLASSES + SLAB_COARSE_MOST - ROOM_BYTES / ((steps + 1) * SLAB_STEP_BYTES);
+}
+
+static size_t class_bytes(size_t class)
+{
+    size_t count;
+
+    if (class < SLAB_FINE_CLASSES) {
+        return (class + 1) * SLAB_STEP_BYTES;
+    }
+    count = SLAB_COARSE_MOST - (class - SLAB_FINE_CLASSES);
+    return ROOM_BYTES / count / SLAB_STEP_BYTES * SLAB_STEP_BYTES;
+}
+
+size_t slab_fit(size_t size)
+{
+    size_t class = class_of(size);
+    size_t whole;
+
+    if (class < SLAB_CLASSES) {
+        return class_bytes(class);
+    }
+    if (!mem_add(size, sizeof(struct slab) + SLAB_BYTES - 1, &whole)) {
+        return size; /* which no memory has */
+    }
+    return whole / SLAB_BYTES * SLAB_BYTES - sizeof(struct slab);
+}
+
 /* ------------------------------------------------------------------ slabs */
 
 static void slab_unmap(struct slabs *slabs, struct slab *slab)
@@ -103,12 +147,10 @@ static struct slab *slab_map(struct slabs *slabs, size_t bytes)
     return slab;
 }
 
-/* For objects of that size: as many as a slab holds, or a single larger one. */
-static struct slab *slab_new(struct slabs *slabs, size_t object_bytes)
+/* For objects of a class's size, as many as it holds, or for a single larger one. */
+static struct slab *slab_new(struct slabs *slabs, size_t object_bytes, bool shared)
 {
-    bool shared = object_bytes <= SLAB_SHARED_BYTES;
-    size_t need = shared ? SLAB_BYTES : sizeof(struct slab) + object_bytes;
-    size_t bytes = (need + SLAB_BYTES - 1) / SLAB_BYTES * SLAB_BYTES;
+    size_t bytes = shared ? SLAB_BYTES : sizeof(struct slab) + object_bytes;
     struct list *spares = spares_of(slabs, bytes);
     struct slab *slab;
 
@@ -120,7 +162,7 @@ static struct slab *slab_new(struct slabs *slabs, size_t object_bytes)
     if (slab) {
         slab->free = NULL;
         slab->object_bytes = shared ? (uint32_t)object_bytes : 0;
-        slab->capacity = shared ? (uint32_t)((bytes - sizeof(struct slab)) / object_bytes) : 1;
+        slab->capacity = shared ? (uint32_t)(ROOM_BYTES / object_bytes) : 1;
         slab->fresh = 0;
         slab->used = 0;
     }
@@ -149,7 +191,7 @@ static void *alloc_shared(struct slabs *slabs, size_t class)
     void *object;
 
     if (list_empty(open)) {
-        slab = slab_new(slabs, (class + 1) * SLAB_STEP_BYTES);
+        slab = slab_new(slabs, class_bytes(class), true);
         if (!slab) {
             return NULL;
         }
@@ -169,7 +211,7 @@ static void *alloc_shared(struct slabs *slabs, size_t class)
 
 void *slab_alloc(struct slabs *slabs, size_t size)
 {
-    size_t class = (MAX(size, 1) - 1) / SLAB_STEP_BYTES;
+    size_t class = class_of(size);
     struct slab *slab;
 
     if (!slabs || slabs->single) {
@@ -178,7 +220,7 @@ void *slab_alloc(struct slabs *slabs, size_t size)
     if (class < SLAB_CLASSES) {
         return alloc_shared(slabs, class);
     }
-    slab = size <= PTRDIFF_MAX / 2 ? slab_new(slabs, size) : NULL;
+    slab = size <= PTRDIFF_MAX / 2 ? slab_new(slabs, slab_fit(size), false) : NULL;
     return slab ? object_take(slab) : NULL;
 }
 
@@ -200,7 +242,7 @@ static struct slab *slab_of(void *object)
 /* Slabs with little room are to be filled up first, and those with much to run empty. */
 static void free_shared(struct slabs *slabs, struct slab *slab, struct slot *slot)
 {
-    struct list *open = &slabs->open[slab->object_bytes / SLAB_STEP_BYTES - 1];
+    struct list *open = &slabs->open[class_of(slab->object_bytes)];
 
     slot->next = slab->free;
     slab->free = slot;

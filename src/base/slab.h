@@ -18,10 +18,14 @@
 #include "base/list.h"
 
 #define SLAB_BYTES ((size_t)64 << 10)
-/* Objects up to this size share slabs; a larger one has a mapping for itself. */
-#define SLAB_SHARED_BYTES ((size_t)4096 + 64)
+/* Sizes up to SLAB_FINE_BYTES are rounded up to a step. Larger ones are rounded up to what goes
+ * SLAB_COARSE_MOST times into a slab, or once less, and so on down to twice; what goes there only
+ * once, or not at all, has a mapping for itself. */
 #define SLAB_STEP_BYTES ((size_t)16)
-#define SLAB_CLASSES (SLAB_SHARED_BYTES / SLAB_STEP_BYTES)
+#define SLAB_FINE_BYTES ((size_t)4096 + 64)
+#define SLAB_FINE_CLASSES (SLAB_FINE_BYTES / SLAB_STEP_BYTES)
+#define SLAB_COARSE_MOST 15
+#define SLAB_CLASSES (SLAB_FINE_CLASSES + SLAB_COARSE_MOST - 1)
 /* Mappings of up to so many SLAB_BYTES become spare, larger ones go back at once. */
 #define SLAB_SPARE_KINDS 2
 
@@ -46,6 +50,9 @@ void slabs_deinit(struct slabs *slabs);
  * NULL: an allocation of its own. */
 MUST_USE void *slab_alloc(struct slabs *slabs, size_t size);
 MUST_USE void *slab_zalloc(struct slabs *slabs, size_t size);
+/* What an object of that size takes of a slab, and may therefore have: size or more. The same for
+ * all sizes that it serves. */
+size_t slab_fit(size_t size);
 /* object came from the same slabs; NULL is accepted. */
 void slab_free(struct slabs *slabs, void *object);
 

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -210,9 +212,23 @@ static void check_pairs(const struct conf *conf, struct conf_messages *messages)
     }
 }
 
+/* 0, or the errno for which no file could be made there, whoever tries. */
+static int missing_directory(const char *path)
+{
+    char directory[PATH_MAX];
+    size_t len = (size_t)(strrchr(path, '/') - path);
+
+    if (len >= sizeof(directory)) {
+        return ENAMETOOLONG;
+    }
+    (void)snprintf(directory, sizeof(directory), "%.*s/.", (int)len, path);
+    return access(directory, F_OK) == 0 || errno == EACCES ? 0 : errno;
+}
+
 static void check_machine(const struct conf *conf, struct conf_messages *messages)
 {
     struct conf_origin hosts = conf_origin_of(conf, "dns", "hosts");
+    int log_error = conf->log.path ? missing_directory(conf->log.path) : 0;
 
     if (user_is_missing(conf->server.user)) {
         conf_messages_add(messages, false, conf_origin_of(conf, "server", "user"),
@@ -221,6 +237,12 @@ static void check_machine(const struct conf *conf, struct conf_messages *message
     if (hosts.file && access(conf->dns.hosts_path, R_OK) != 0) {
         conf_messages_add(messages, true, hosts, "dns.hosts = %s: %s", conf->dns.hosts_path,
                           strerror(errno));
+    }
+    if (log_error != 0) {
+        conf_messages_add(messages, true, conf_origin_of(conf, "log", "destination"),
+                          "log.destination = %s: the directory cannot be used, and a start will "
+                          "fail: %s",
+                          conf->log.path, strerror(log_error));
     }
 }
 

@@ -7,10 +7,14 @@
 
 #include "base/err.h"
 #include "io/io.h"
+#include "io/loop.h"
 #include "io/stream.h"
 
 /* A source that gave this much at once is likely to have as much again. */
 #define PLENTY_BYTES ((ssize_t)32 << 10)
+/* Pipes that the system refuses are asked for again after this time: each try costs more than what
+ * it would save. */
+#define REFUSED_MS 1000
 
 /* ------------------------------------------------------------------ having pipes */
 
@@ -57,24 +61,37 @@ static bool enlarge(int fd)
     return false;
 }
 
+/* False when the system refuses; then nothing is open. */
+static bool open_large(int fds[2])
+{
+    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) {
+        return false;
+    }
+    if (!enlarge(fds[1])) {
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+        return false;
+    }
+    return true;
+}
+
 static struct pipe *open_pipe(struct pipe_pool *pool)
 {
+    uint64_t now_ms = loop_now_ms(pool->io->loop);
     struct pipe *pipe;
     int fds[2];
 
-    if (!io_fd_try(pool->io, 2)) { /* copying serves: nobody is closed for a pipe */
+    /* Copying serves: nobody is closed for a pipe. */
+    if (now_ms < pool->refused_until_ms || !io_fd_try(pool->io, 2)) {
         return NULL;
     }
-    if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) != 0) {
+    if (!open_large(fds)) {
         io_fd_give(pool->io, 2);
+        pool->refused_until_ms = now_ms + REFUSED_MS;
         return NULL;
     }
     pipe = pool->closed[--pool->closed_count];
     *pipe = (struct pipe){.read_fd = fds[0], .write_fd = fds[1]};
-    if (!enlarge(pipe->write_fd)) {
-        close_pipe(pool, pipe);
-        return NULL;
-    }
     return pipe;
 }
 

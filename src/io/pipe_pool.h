@@ -39,6 +39,7 @@ struct pipe_pool {
     size_t kept_count;
     struct pipe *closed[PIPE_POOL_MAX];
     size_t closed_count;
+    uint64_t refused_until_ms; /* the system has refused one: it is not asked before then */
 };
 
 void pipe_pool_init(struct pipe_pool *pool, struct io *io);

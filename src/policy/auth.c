@@ -32,6 +32,7 @@ struct auth {
     struct auth_pool *pool;         /* owned */
     struct auth_checks *checks;     /* owned */
     bool is_abandoned;              /* a thread that hangs still uses all this */
+    uint64_t wait_ms;               /* set once */
 
     pthread_mutex_t lock;
     struct auth_users *users; /* shared ref; under lock, as looked and cache_ms */
@@ -59,6 +60,7 @@ struct auth_query {
     struct auth_users *users; /* shared ref */
     const struct auth_user *user;
     struct auth_print print;
+    struct deadline deadline;
     const struct auth_events *events;
     void *arg;
     bool is_cancelled;
@@ -130,14 +132,11 @@ static void tell_bad_file(const struct conf_messages *messages, const char *path
               path);
 }
 
-/* Reads the file again; users are those whom it replaces. */
-static void read_again(struct auth *auth, struct auth_users *users, const struct file_stamp *stamp)
+/* What came of reading the file again, in place of users, whom it followed. */
+static void take_read(struct auth *auth, const struct auth_users *users, struct auth_users *read,
+                      int r, const struct file_stamp *stamp, const struct conf_messages *messages)
 {
     const char *path = auth_users_path(users);
-    const struct conf_origin origin = {.file = path};
-    struct conf_messages messages = {0};
-    struct auth_users *read = NULL;
-    int r = auth_users_load(path, origin, &messages, &read);
 
     (void)pthread_mutex_lock(&auth->lock);
     if (auth->users != users) {
@@ -147,14 +146,35 @@ static void read_again(struct auth *auth, struct auth_users *users, const struct
         log_event(LOG_NOTICE, "users", "%s has changed: %zu users", path, auth_users_count(read));
     } else if (r != -ENOMEM) { /* that is tried again */
         auth->looked = *stamp;
-        tell_bad_file(&messages, path);
+        tell_bad_file(messages, path);
     }
     (void)pthread_mutex_unlock(&auth->lock);
+}
+
+/* Reads the file, which has the stamp, again. False when it was written meanwhile: what was read
+ * may be half of it, and does not count. */
+static bool read_again(struct auth *auth, const struct auth_users *users,
+                       const struct file_stamp *stamp)
+{
+    const char *path = auth_users_path(users);
+    const struct conf_origin origin = {.file = path};
+    struct conf_messages messages = {0};
+    struct auth_users *read = NULL;
+    int r = auth_users_load(path, origin, &messages, &read);
+    struct file_stamp now = file_look(path);
+    bool is_whole = file_stamp_eq(&now, stamp);
+
+    if (is_whole) {
+        take_read(auth, users, read, r, stamp, &messages);
+    } else {
+        auth_users_unref(read);
+    }
     conf_messages_deinit(&messages);
+    return is_whole;
 }
 
 /* Whoever comes first in a second looks at the file, and reads it when it is another: who was
- * struck from it is not let in once more. */
+ * struck from it is not let in once more. A file that is just being written is left alone. */
 static void look_if_due(struct auth *auth, uint64_t now_ms)
 {
     uint64_t due_ms = atomic_load_explicit(&auth->next_look_ms, memory_order_relaxed);
@@ -171,8 +191,9 @@ static void look_if_due(struct auth *auth, uint64_t now_ms)
     looked = auth->looked;
     (void)pthread_mutex_unlock(&auth->lock);
     stamp = file_look(auth_users_path(users));
-    if (!file_stamp_eq(&stamp, &looked)) {
-        read_again(auth, users, &stamp);
+    if (!file_stamp_eq(&stamp, &looked) &&
+        (file_stamp_is_fresh(&stamp) || !read_again(auth, users, &stamp))) {
+        atomic_store_explicit(&auth->next_look_ms, now_ms + FILE_FRESH_MS, memory_order_relaxed);
     }
     auth_users_unref(users);
 }
@@ -195,6 +216,7 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
         return -ENOMEM;
     }
     (void)pthread_mutex_init(&auth->lock, NULL);
+    auth->wait_ms = options->wait_ms;
     auth->failures = auth_failures_new();
     r = auth->failures ? auth_printer_init(&auth->printer) : -ENOMEM;
     if (r == 0) {
@@ -303,6 +325,7 @@ static struct auth_answer answer_of(const struct auth_desk *desk, const struct a
 
 static void free_query(struct auth_query *query)
 {
+    deadline_disarm(&query->deadline);
     list_remove(&query->node);
     auth_users_unref(query->users);
     mem_free(query);
@@ -334,6 +357,18 @@ static void on_result(void *arg, struct mail *mail)
         query->events->checked(query->arg, &answer);
     }
     free_query(query);
+}
+
+/* What comes of the check later is still remembered. */
+static void on_overdue(struct deadline *deadline)
+{
+    struct auth_query *query = CONTAINER_OF(deadline, struct auth_query, deadline);
+    const struct auth_answer answer = {.outcome = AUTH_BUSY};
+    const struct auth_events *events = query->events;
+    void *arg = query->arg;
+
+    auth_cancel(query);
+    events->checked(arg, &answer);
 }
 
 int auth_desk_new(struct auth *auth, struct loop *loop, struct auth_desk **ret)
@@ -393,6 +428,7 @@ static struct auth_query *new_query(struct auth_desk *desk, const struct auth_qu
     query->print = question->print;
     query->events = events;
     query->arg = arg;
+    deadline_init(&query->deadline, on_overdue);
     list_push_back(&desk->queries, &query->node);
     return query;
 }
@@ -410,6 +446,7 @@ ask_others(struct auth_desk *desk, const struct auth_question *question, const s
     }
     result = auth_checks_ask(desk->auth->checks, question, &query->check);
     if (result == AUTH_CHECK_PENDING) {
+        deadline_arm(&query->deadline, desk->loop, desk->auth->wait_ms);
         *ret_query = query;
         return result;
     }
@@ -434,7 +471,7 @@ static enum auth_check_result recall(struct auth_desk *desk, const struct auth_q
         break;
     }
     /* Without any user there is nothing to compare with. */
-    return auth_users_costliest(desk->users) ? AUTH_CHECK_PENDING : AUTH_CHECK_WRONG;
+    return auth_users_count(desk->users) > 0 ? AUTH_CHECK_PENDING : AUTH_CHECK_WRONG;
 }
 
 static struct auth_answer ask(struct auth_desk *desk, const struct addr *client,
@@ -491,6 +528,7 @@ void auth_cancel(struct auth_query *query)
         return;
     }
     query->is_cancelled = true;
+    deadline_disarm(&query->deadline);
     if (auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
         free_query(query);
     }

@@ -27,13 +27,14 @@ struct auth_options {
     uint64_t failures;    /* auth.failures: so many wrong passwords of one client ... */
     uint64_t failures_ms; /* ... within this time */
     unsigned threads;     /* that check passwords, at most; 1 or more */
+    uint64_t wait_ms;     /* for a check, its turn and the check itself; 1 or more */
 };
 
 enum auth_outcome {
     AUTH_VALID,    /* user is who the client is */
     AUTH_NONE,     /* no credentials that could be checked */
     AUTH_WRONG,    /* no such user, or not its password */
-    AUTH_BUSY,     /* too many wait to be checked */
+    AUTH_BUSY,     /* too many wait to be checked, or this one has for wait_ms */
     AUTH_FAILED,   /* they could not be checked: memory is out */
     AUTH_TOO_MANY, /* wrong passwords from this client; retry_after_ms tells when it may again */
     AUTH_PENDING,  /* only from auth_ask: events->checked tells later */
@@ -51,8 +52,8 @@ struct auth_events {
 };
 
 /* users: a shared ref is taken. The file that they came from is followed: looked at when somebody
- * asks, at most once a second, and read again off the loops when it has changed; while that fails,
- * what was read before stays. 0 or -ENOMEM. */
+ * asks, at most once a second, and read again when it has changed and is no longer being written;
+ * while that fails, what was read before stays. 0 or -ENOMEM. */
 MUST_USE int auth_new(const struct auth_options *options, struct auth_users *users,
                       struct auth **ret);
 /* After a reload, from any thread: other settings, and other users (a shared ref is taken), unless

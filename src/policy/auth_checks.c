@@ -189,11 +189,12 @@ static void end(struct auth_job *job, enum auth_check_result result)
     }
 }
 
-/* An unknown user's password is checked like any other, against a hash that takes as long as any
- * in the file; the time does not tell who exists. */
+/* An unknown user's password is checked like any other, against somebody's hash: the time does not
+ * tell who exists. */
 static enum auth_check_result check_password(struct auth_job *job, struct auth_hasher *hasher)
 {
-    const struct auth_user *user = job->user ? job->user : auth_users_costliest(job->users);
+    const struct auth_user *user =
+        job->user ? job->user : auth_users_stand_in(job->users, name_of(job));
     bool equal = false;
     int r = auth_hasher_check(hasher, job->password, user->hash.ptr, &equal);
 

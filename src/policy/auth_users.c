@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/blake2b.h"
 #include "base/mem.h"
 #include "base/ref.h"
 #include "base/secret.h"
@@ -18,10 +19,9 @@ struct auth_users {
     struct ref ref;
     struct map names;
     struct arena_pool chunks;
-    struct arena arena; /* the users, their names and hashes */
-    const struct auth_user *costliest;
-    uint64_t cost_ns; /* of costliest */
-    char *path;       /* owned */
+    struct arena arena;             /* the users, their names and hashes */
+    const struct auth_user **items; /* in the arena, by index */
+    char *path;                     /* owned */
     struct file_stamp stamp;
 };
 
@@ -96,25 +96,25 @@ static struct str keep(struct auth_users *users, struct str s)
     return str_make(copy, s.len);
 }
 
-static int add_user(struct reader *reader, struct str name, struct str hash, uint64_t cost_ns)
+static int add_user(struct reader *reader, struct str name, struct str hash)
 {
     struct auth_users *users = reader->users;
+    size_t index = users->names.count;
     struct auth_user *user = arena_alloc(&users->arena, sizeof(*user));
+    void *items = arena_grow(&users->arena, users->items, index, sizeof(*users->items));
 
-    if (!user) {
+    if (!user || !items) {
         return -ENOMEM;
     }
-    *user = (struct auth_user){.index = users->names.count, .line = reader->at.line};
+    users->items = items;
+    *user = (struct auth_user){.index = index, .line = reader->at.line};
     user->node.key = keep(users, name);
     user->hash = keep(users, hash);
     if (!user->node.key.ptr || !user->hash.ptr) {
         return -ENOMEM;
     }
     map_add(&users->names, &user->node);
-    if (!users->costliest || cost_ns > users->cost_ns) {
-        users->costliest = user;
-        users->cost_ns = cost_ns;
-    }
+    users->items[index] = user;
     return 0;
 }
 
@@ -149,7 +149,7 @@ static int read_line(struct reader *reader, struct str line)
         complain_of_twin(reader, name, twin);
         return 0;
     }
-    return add_user(reader, name, hash, cost_ns);
+    return add_user(reader, name, hash);
 }
 
 /* ------------------------------------------------------------------ the file */
@@ -280,9 +280,22 @@ const struct auth_user *auth_users_find(const struct auth_users *users, struct s
     return node ? CONTAINER_OF(node, struct auth_user, node) : NULL;
 }
 
-const struct auth_user *auth_users_costliest(const struct auth_users *users)
+/* The key is a stored hash: as secret as need be, and the same after a restart. */
+const struct auth_user *auth_users_stand_in(const struct auth_users *users, struct str name)
 {
-    return users->costliest;
+    struct blake2b hash;
+    uint64_t number;
+    struct str key;
+
+    if (users->names.count == 0) {
+        return NULL;
+    }
+    key = users->items[0]->hash;
+    blake2b_init(&hash, sizeof(number), NULL, 0);
+    blake2b_add(&hash, key.ptr, key.len);
+    blake2b_add(&hash, name.ptr, name.len);
+    blake2b_finish(&hash, &number);
+    return users->items[number % users->names.count];
 }
 
 size_t auth_users_count(const struct auth_users *users)

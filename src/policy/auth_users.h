@@ -43,9 +43,10 @@ void auth_users_unref(struct auth_users *users); /* accepts NULL */
 
 /* NULL: no such user. */
 const struct auth_user *auth_users_find(const struct auth_users *users, struct str name);
-/* The user whose password takes longest to check: for names that do not exist. NULL: there is no
- * user at all. */
-const struct auth_user *auth_users_costliest(const struct auth_users *users);
+/* A name that does not exist is checked against the hash of one that does, always the same: which
+ * one cannot be told from outside. So the time of a check tells nothing about a name, however
+ * unlike the costs of the hashes are. NULL: there is no user at all. */
+const struct auth_user *auth_users_stand_in(const struct auth_users *users, struct str name);
 size_t auth_users_count(const struct auth_users *users);
 /* Where they came from. */
 const char *auth_users_path(const struct auth_users *users);

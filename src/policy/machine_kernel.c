@@ -2,13 +2,17 @@
 
 /* What machine.c makes tables of, asked of the kernel by netlink. */
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/rtnetlink.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "log/log.h"
@@ -18,22 +22,25 @@
 #define DUMP_TRIES 10            /* a dump that a change interrupts is asked for again */
 #define RETRY_MS 1000
 
+/* What there is to be told of. */
+#define CHANGES (RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE)
+
 /* ---- Asking the kernel ---- */
 
 struct found {
-    struct addr *items; /* owned */
+    struct addr_net *items; /* owned */
     size_t count;
     size_t cap;
     bool is_out; /* memory is */
 };
 
-static void add_found(void *arg, const struct addr *addr)
+static void add_found(void *arg, const struct addr_net *net)
 {
     struct found *found = arg;
 
     if (found->count == found->cap) {
         size_t cap = found->cap > 0 ? found->cap * 2 : 16;
-        struct addr *grown = mem_realloc_array(found->items, cap, sizeof(*grown));
+        struct addr_net *grown = mem_realloc_array(found->items, cap, sizeof(*grown));
 
         if (!grown) {
             found->is_out = true;
@@ -42,7 +49,7 @@ static void add_found(void *arg, const struct addr *addr)
         found->items = grown;
         found->cap = cap;
     }
-    found->items[found->count++] = *addr;
+    found->items[found->count++] = *net;
 }
 
 /* groups: 0, or what to be told of. */
@@ -64,19 +71,31 @@ static int open_netlink(unsigned groups, int flags, int *ret_fd)
     return 0;
 }
 
-static int ask(int fd)
+/* Everything that is of a type and a family. A kernel that knows strict checking (5.0) leaves out
+ * other tables by itself, as large as they may be. */
+static int ask(int fd, unsigned short type, unsigned char family)
 {
-    const struct {
+    const int on = 1;
+    struct {
         struct nlmsghdr head;
-        struct ifaddrmsg body;
-    } request = {
-        .head = {.nlmsg_len = sizeof(request),
-                 .nlmsg_type = RTM_GETADDR,
-                 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-        .body = {.ifa_family = AF_UNSPEC},
-    };
+        union {
+            struct ifaddrmsg address;
+            struct rtmsg route;
+        } body;
+    } request = {.head = {.nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
 
-    return send(fd, &request, sizeof(request), 0) == (ssize_t)sizeof(request) ? 0 : -errno;
+    if (type == RTM_GETROUTE) {
+        (void)setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+        request.body.route.rtm_family = family;
+        request.body.route.rtm_table = RT_TABLE_LOCAL;
+        request.head.nlmsg_len = NLMSG_LENGTH(sizeof(request.body.route));
+    } else {
+        request.body.address.ifa_family = family;
+        request.head.nlmsg_len = NLMSG_LENGTH(sizeof(request.body.address));
+    }
+    return send(fd, &request, request.head.nlmsg_len, 0) == (ssize_t)request.head.nlmsg_len
+               ? 0
+               : -errno;
 }
 
 /* One datagram of the kernel's; what others send is passed over. 0 or negative errno. */
@@ -100,12 +119,11 @@ static int receive(int fd, char *buf, struct str *ret)
     return 0;
 }
 
-static int dump(int fd, char *buf, struct found *found)
+static int dump(int fd, unsigned short type, unsigned char family, char *buf, struct found *found)
 {
-    int error = ask(fd);
+    int error = ask(fd, type, family);
     bool done = false;
 
-    found->count = 0;
     while (!error && !done) {
         struct str datagram = {0};
 
@@ -118,9 +136,10 @@ static int dump(int fd, char *buf, struct found *found)
 }
 
 /* On a socket of its own: what is left of an interrupted dump goes with it. */
-static int dump_once(char *buf, struct found *found)
+static int dump_once(unsigned short type, unsigned char family, char *buf, struct found *found)
 {
     const struct timeval patience = {.tv_sec = 1};
+    size_t before = found->count;
     int fd = -1;
     int error = open_netlink(0, 0, &fd);
 
@@ -128,19 +147,43 @@ static int dump_once(char *buf, struct found *found)
         return error;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    error = dump(fd, buf, found);
+    error = dump(fd, type, family, buf, found);
     (void)close(fd);
+    if (error) {
+        found->count = before;
+    }
     return error;
+}
+
+static int dump_whole(unsigned short type, unsigned char family, char *buf, struct found *found)
+{
+    int error = -EAGAIN;
+
+    for (int i = 0; i < DUMP_TRIES && error == -EAGAIN; i++) {
+        error = dump_once(type, family, buf, found);
+    }
+    return error;
+}
+
+/* A kernel without a family has no such table. */
+static int dump_routes(unsigned char family, char *buf, struct found *found)
+{
+    int error = dump_whole(RTM_GETROUTE, family, buf, found);
+
+    return error == -ENOENT || error == -EOPNOTSUPP ? 0 : error;
 }
 
 int machine_addrs_read(struct machine_addrs **ret)
 {
     struct found found = {0};
     char *buf = mem_alloc(DATAGRAM_MAX_BYTES);
-    int error = buf ? -EAGAIN : -ENOMEM;
+    int error = buf ? dump_whole(RTM_GETADDR, AF_UNSPEC, buf, &found) : -ENOMEM;
 
-    for (int i = 0; i < DUMP_TRIES && error == -EAGAIN; i++) {
-        error = dump_once(buf, &found);
+    if (!error) {
+        error = dump_routes(AF_INET, buf, &found);
+    }
+    if (!error) {
+        error = dump_routes(AF_INET6, buf, &found);
     }
     if (!error) {
         error = machine_addrs_new(found.items, found.count, ret);
@@ -148,6 +191,21 @@ int machine_addrs_read(struct machine_addrs **ret)
     mem_free(found.items);
     mem_free(buf);
     return error;
+}
+
+const char *machine_error_text(int error)
+{
+    switch (error) {
+    case -EAFNOSUPPORT:
+    case -EPERM:
+    case -EACCES:
+        return "no netlink socket may be opened: where the service manager restricts address"
+               " families, AF_NETLINK must be among them";
+    case -ETIMEDOUT:
+        return "the kernel does not answer";
+    default:
+        return strerror(-error);
+    }
 }
 
 /* ---- Following ---- */
@@ -167,7 +225,7 @@ static void read_again(struct machine *machine)
 
     if (error) {
         log_event(LOG_WARNING, "machine", "this machine's addresses cannot be read: %s",
-                  strerror(-error));
+                  machine_error_text(error));
         deadline_arm(&machine->retry, machine->loop, RETRY_MS);
         return;
     }
@@ -192,6 +250,27 @@ static void on_change(void *arg, int fd, unsigned what)
     read_again(machine);
 }
 
+/* Of routes, only those that could be of this machine are told: a router's come by the thousand. */
+static int leave_out_other_routes(int fd)
+{
+    enum { TYPE = offsetof(struct nlmsghdr, nlmsg_type) };
+    enum { ROUTE_TYPE = NLMSG_HDRLEN + offsetof(struct rtmsg, rtm_type) };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, TYPE),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_DELROUTE), 0, 3),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ROUTE_TYPE),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RTN_LOCAL, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RTN_ANYCAST, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    const struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
+
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0
+                                                                                        : -errno;
+}
+
 int machine_new(struct loop *loop, struct machine **ret)
 {
     struct machine *machine = mem_zalloc(sizeof(*machine));
@@ -204,7 +283,10 @@ int machine_new(struct loop *loop, struct machine **ret)
     machine->loop = loop;
     deadline_init(&machine->retry, on_retry);
     /* First to be told of changes, then to read: nothing is missed. */
-    error = open_netlink(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, SOCK_NONBLOCK, &machine->fd);
+    error = open_netlink(CHANGES, SOCK_NONBLOCK, &machine->fd);
+    if (!error) {
+        error = leave_out_other_routes(machine->fd);
+    }
     if (!error) {
         error = machine_addrs_read(&machine->addrs);
     }

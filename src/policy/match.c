@@ -44,9 +44,14 @@ static bool is_own(const struct policy_facts *facts, const struct addr *address)
 
 bool match_own(const struct policy_facts *facts, const struct addr *address)
 {
-    struct addr inner = {0};
+    struct addr inner[ADDR_EMBEDDED_MAX];
+    unsigned count = addr_embedded_ip4(address, inner);
+    bool own = is_own(facts, address);
 
-    return is_own(facts, address) || (addr_embedded_ip4(address, &inner) && is_own(facts, &inner));
+    for (unsigned i = 0; i < count; i++) {
+        own = own || is_own(facts, &inner[i]);
+    }
+    return own;
 }
 
 bool match_address(const struct policy_facts *facts, struct addr *ret)
@@ -132,13 +137,23 @@ static void add_form(struct match_view *view, const struct addr *addr)
     nets_find(&view->table->except, addr, &form->except);
 }
 
+static void add_forms(struct match_view *view, const struct addr *address)
+{
+    struct addr inner[ADDR_EMBEDDED_MAX];
+    unsigned count = addr_embedded_ip4(address, inner);
+
+    add_form(view, address);
+    for (unsigned i = 0; i < count; i++) {
+        add_form(view, &inner[i]);
+    }
+}
+
 void match_view_init(struct match_view *view, const struct table *table,
                      const struct policy_facts *facts)
 {
     /* Nothing but an IPv4-mapped client is unwrapped. */
     struct addr client = addr_unmapped(&facts->client);
     struct addr address = {0};
-    struct addr inner = {0};
 
     view->table = table;
     view->facts = facts;
@@ -154,10 +169,7 @@ void match_view_init(struct match_view *view, const struct table *table,
     names_find(&table->names, view->host_name, &view->names);
     view->form_count = 0;
     if (view->address_known) {
-        add_form(view, &address);
-        if (addr_embedded_ip4(&address, &inner)) {
-            add_form(view, &inner);
-        }
+        add_forms(view, &address);
     }
 }
 

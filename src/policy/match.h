@@ -23,7 +23,9 @@
 #define MATCH_YES 0U
 #define MATCH_NO (1U << 31)
 
-/* One of the addresses that a dialled one stands for: itself, and the IPv4 address inside. */
+/* One of the addresses that a dialled one stands for: itself, and the IPv4 addresses inside. */
+#define MATCH_FORMS_MAX (1 + ADDR_EMBEDDED_MAX)
+
 struct match_form {
     unsigned classes; /* bits of enum rule_class */
     struct lines_hits to, except;
@@ -41,7 +43,7 @@ struct match_view {
     struct str host_name; /* empty: unknown, or an address */
     struct names_hits names;
     unsigned form_count;
-    struct match_form forms[2];
+    struct match_form forms[MATCH_FORMS_MAX];
 };
 
 /* All is borrowed for the view's life. */
@@ -62,7 +64,7 @@ struct match_walk {
     const struct match_view *view;
     uint32_t line;  /* where it is; the request unknown, it goes from line to line */
     unsigned count; /* of lists that have lines left */
-    struct lines lists[1 + 6 * LINES_HITS_MAX];
+    struct lines lists[1 + (4 + MATCH_FORMS_MAX) * LINES_HITS_MAX];
 };
 
 void match_walk_init(struct match_walk *walk, const struct match_view *view);
@@ -72,6 +74,6 @@ bool match_walk_next(struct match_walk *walk, uint32_t *ret);
 /* The address that the facts would dial, if it is known: a literal is its own. */
 bool match_address(const struct policy_facts *facts, struct addr *ret);
 /* Whether a connection to address and port would come out at one of our own listeners. An
- * unspecified one of them listens on every address of the machine. The IPv4 address inside address
+ * unspecified one of them listens on every address of the machine. An IPv4 address inside address
  * counts too. */
 bool match_own(const struct policy_facts *facts, const struct addr *address);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <assert.h>
 #include <errno.h>
 
 #include "base/err.h"
@@ -177,6 +178,8 @@ static void *make_room(struct exchange *x, void *items, size_t count, size_t siz
     }
     return grown;
 }
+
+static_assert(EXCHANGE_MAX_JUDGED >= 2 * RESOLVE_MAX_ADDRS, "all that a name has of both families");
 
 static void note_refused(struct exchange *x, const struct addr *addr,
                          const struct policy_verdict *verdict)

@@ -15,6 +15,8 @@
 
 /* What the end takes beside the grace: the log's last lines. */
 #define END_MS 5000
+/* Until a manager whose queue was full is told again that all is ready. */
+#define RETRY_MS 500
 
 /* ------------------------------------------------------------------ what it has to do */
 
@@ -54,21 +56,21 @@ static void put_status(struct server *s, struct text *out)
     }
 }
 
-static void tell(struct server *s, struct text *message)
+/* 0, or negative errno of notify_send. */
+static int tell(struct server *s, struct text *message)
 {
     int r;
 
-    if (!notify_is_on(&s->pulse.notify)) {
-        return;
-    }
     put_status(s, message);
     if (message->len == 0) {
-        return;
+        return 0;
     }
     r = notify_send(&s->pulse.notify, text_cstr(message));
     if (r != 0) {
+        s->pulse.status[0] = '\0';
         log_event(LOG_WARNING, "notify", "the service manager cannot be told: %s", strerror(-r));
     }
+    return r;
 }
 
 /* ------------------------------------------------------------------ rounds */
@@ -118,22 +120,31 @@ static void on_answered(void *arg, struct mail *mail)
     struct text message = TEXT_OVER(bytes);
 
     (void)mail;
+    if (!notify_is_on(&p->notify)) {
+        return; /* the end: there are no workers any more */
+    }
     p->asking = false;
     if (!p->ready && s->phase == SERVER_SERVING) {
-        p->ready = true;
         text_puts(&message, "READY=1\n");
     }
     if (p->notify.watchdog_ms > 0) {
         text_puts(&message, "WATCHDOG=1\n");
     }
-    tell(s, &message);
+    if (tell(s, &message) != -EAGAIN) {
+        p->ready = true;
+    } else if (!p->ready) {
+        deadline_arm(&p->tick, s->loop,
+                     RETRY_MS); /* it would wait for that until its patience ends */
+    }
 }
 
 static void on_tick(struct deadline *deadline)
 {
     struct server *s = CONTAINER_OF(deadline, struct server, pulse.tick);
 
-    deadline_arm(deadline, s->loop, MAX(s->pulse.notify.watchdog_ms / 2, 1));
+    if (s->pulse.notify.watchdog_ms > 0) {
+        deadline_arm(deadline, s->loop, MAX(s->pulse.notify.watchdog_ms / 2, 1));
+    }
     ask_all(s);
 }
 
@@ -161,7 +172,7 @@ void pulse_stop(struct server *s)
 
     if (s->pulse.mailbox) {
         text_printf(&message, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\n", wait_ms * 1000);
-        tell(s, &message);
+        (void)tell(s, &message);
     }
 }
 
@@ -172,6 +183,7 @@ int pulse_init(struct server *s)
 
     deadline_init(&p->tick, on_tick);
     if (r != 0) {
+        s->pulse.status[0] = '\0';
         log_event(LOG_WARNING, "notify", "NOTIFY_SOCKET cannot be used: %s", strerror(-r));
     }
     return notify_is_on(&p->notify) ? mailbox_new(s->loop, on_answered, s, &p->mailbox) : 0;

@@ -32,7 +32,7 @@ struct pulse {
     atomic_size_t missing;         /* workers that have not */
     bool asking;                   /* a round is under way */
     bool ready;                    /* the manager knows */
-    struct deadline tick;          /* begins a round */
+    struct deadline tick;          /* begins the next round */
     char status[PULSE_STATUS_MAX]; /* as told last */
     uint64_t served;               /* requests, at that time */
     uint64_t told_ms;

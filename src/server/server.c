@@ -22,6 +22,7 @@
 #include "log/record.h"
 #include "log/writer.h"
 #include "policy/auth.h"
+#include "policy/machine.h"
 #include "policy/snapshot.h"
 #include "proxy/tenure.h"
 #include "server/crowd.h"
@@ -324,6 +325,9 @@ static void announce(const struct server *s, const struct conf_messages *warning
 
 /* ------------------------------------------------------------------ what a reload changes, too */
 
+/* Longer than the costliest password that is taken needs (10 s), and than most clients wait. */
+#define AUTH_WAIT_MS 30000
+
 /* Threads that check passwords get half the processors at most. */
 static struct auth_options auth_options(const struct conf *conf)
 {
@@ -332,6 +336,7 @@ static struct auth_options auth_options(const struct conf *conf)
         .failures = conf->auth.failures.count,
         .failures_ms = conf->auth.failures.per_ms,
         .threads = MAX(limits_cpus() / 2, 1),
+        .wait_ms = AUTH_WAIT_MS,
     };
 }
 
@@ -415,6 +420,22 @@ void server_drop_change(struct worker_change *change)
 }
 
 /* ------------------------------------------------------------------ start */
+
+/* Each worker reads them for itself; what stands in the way of that is told here once. */
+static int check_machine(void)
+{
+    struct machine_addrs *addrs = NULL;
+    int r = machine_addrs_read(&addrs);
+    char message[SERVER_MESSAGE_MAX];
+
+    machine_addrs_free(addrs);
+    if (r != 0) {
+        (void)snprintf(message, sizeof(message), "this machine's addresses cannot be read: %s",
+                       machine_error_text(r));
+        return fail(message);
+    }
+    return 0;
+}
 
 static int build_workers(struct server *s)
 {
@@ -519,7 +540,7 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (server_need_auth(s, s->snapshot) != 0) {
         return fail("cannot set up the check of passwords");
     }
-    if (build_workers(s) != 0) {
+    if (check_machine() != 0 || build_workers(s) != 0) {
         return -1;
     }
     server_apply(s, s->snapshot);

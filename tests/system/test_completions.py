@@ -78,6 +78,21 @@ def test_zsh_reads_it():
     assert subprocess.run(["zsh", "-n", ZSH], check=False).returncode == 0
 
 
+def test_connections_that_run_are_offered_to_kill(lab, tmp_path):
+    """As it asks the daemon: its configuration says where."""
+    proxy = lab.fresh(f"admin.address=unix:{tmp_path}/admin")
+    tunnel = lab.tunnel(proxy, lab.origin(lambda peer: peer.read_to_end()))
+    wrapper = tmp_path / "bin" / "viaduct"
+    wrapper.parent.mkdir()
+    binary = viaduct_harness.binary(release=True)
+    wrapper.write_text(f'#!/bin/sh\nexec {binary} "$@" -s unix:{tmp_path}/admin\n')
+    wrapper.chmod(0o755)
+    (offered,) = complete(wrapper.parent, "kill", "")
+    assert re.fullmatch(r"[0-9a-f]+-\w+", offered)
+    assert complete(wrapper.parent, "kill", "x") == set()
+    tunnel.close()
+
+
 def test_all_keys_are_offered(directory):
     section, keys = None, set()
     for line in viaduct("config", "-c", "/dev/null").splitlines():

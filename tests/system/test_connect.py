@@ -272,7 +272,7 @@ def test_bulk_is_spliced(lab, program, tmp_path):
     """Most of a large transfer never enters the process."""
     size = 32_000_000
     trace = tmp_path / "trace"
-    strace = [program("strace"), "-D", "-f", "-qq", "-e", "trace=splice", "-o", trace]
+    strace = [program("strace"), "-D", "-f", "-qq", "-e", "trace=splice", "-o", str(trace)]
     proxy = lab.fresh("server.workers=1", wrapper=strace, release=True)
     client = lab.tunnel(proxy, lab.origin(lambda peer: peer.send(bytes(size))))
     assert len(client.read_to_end()) == size

@@ -119,6 +119,21 @@ def sleeps(proxy, seconds):
     wait_until(is_over, f"{seconds} s without a wake-up", deadline=30)
 
 
+def settled(proxy):
+    """The resident memory, once it has stayed as it is for half a second."""
+    seen, since = 0, time.monotonic()
+
+    def has_settled():
+        nonlocal seen, since
+        now = proxy.resident_bytes()
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= 0.5
+
+    wait_until(has_settled, "the memory to stay as it is")
+    return seen
+
+
 def cost(crowd, make, count):
     """Bytes of resident memory for each of count idle connections."""
     make(AT_ONCE)  # what comes once has come
@@ -164,3 +179,31 @@ def test_peak_is_given_back(lab, descriptors, figure, stay):
         f"{count} requests at once, {'some clients stay' if stay else 'then none'}: resident"
         f" {start / MIB:.1f} MiB, {peak / MIB:.1f} MiB at the peak, {end / MIB:.1f} MiB after it"
     )
+
+
+def test_large_heads_where_small_ones_were(lab, descriptors, figure):
+    """Heads without an end, each in the place that some smaller ones have just left: it takes what
+    it needs of it, no more, for only that counts against limits.buffers."""
+    crowd = Crowd(lab)
+    count = min(4000, descriptors)
+    together = 20
+    large = crowd.connect(count // together)
+    small = crowd.connect(count)
+    for client in large:
+        client.sendall(b"GET / HTTP/1.1\r\nX: ")  # all else that a request takes is there
+    settled(crowd.proxy)
+    for client in small:
+        client.sendall(b"GET / HTTP/1.1\r\nX: " + 1400 * b"x")
+    settled(crowd.proxy)
+    for number, client in enumerate(large):
+        for gone in small[number * together : (number + 1) * together]:
+            gone.sendall(b"\r\n\r\n")
+            assert gone.recv(4096).startswith(b"HTTP/1.1 400 ")
+            gone.close()
+        client.sendall(5 * KIB * b"x")
+    held = settled(crowd.proxy)
+    for client in large:
+        client.close()
+    each = (held - settled(crowd.proxy)) / len(large)
+    figure(f"{len(large)} heads of 5 KiB where small ones were: {each / KIB:.1f} KiB each")
+    assert 5 * KIB <= each <= 24 * KIB

@@ -363,6 +363,12 @@ def test_every_allocation_of_a_reload_fails_once(lab, faults, figure):
     for _ in range(3):
         for text in (new, old):
             assert site.reload(text)["level"] == "notice"
+            serves()
+    faults.watch(2)  # what is kept of a failure is kept once
+    assert site.reload(new)["level"] == "error"
+    faults.stop()
+    assert site.reload(old)["level"] == "notice"
+    assert serves() == 200
     # What a worker makes for its first client stays with it.
     workers = int(re.search(r"event=start .*workers=(\d+)", site.text()).group(1))
     wait_until(

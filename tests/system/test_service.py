@@ -166,6 +166,24 @@ def test_manager_that_is_gone_is_a_warning(lab, tmp_path):
     assert lab.client(proxy).get(lab.origin().url()).status == 200
 
 
+def test_manager_that_does_not_read_is_told_later(lab, manager):
+    full = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    full.setblocking(False)
+    full.connect(manager.environment["NOTIFY_SOCKET"])
+    waiting = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            full.send(b"OTHER=1\n")
+            waiting += 1
+    proxy = lab.fresh(env=manager.environment)
+    assert lab.client(proxy).get(lab.origin().url()).status == 200
+    proxy.wait_for_log(event="notify", level="warning")
+    for _ in range(waiting):
+        assert manager.receive() == {"OTHER": "1"}
+    assert "STATUS" in manager.wait("READY")
+    full.close()
+
+
 # --- The watchdog -------------------------------------------------------------
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207

@@ -2,6 +2,7 @@
 """The unit files: valid, hardened, and what they forbid is really unused; then run by a real systemd
 where one can be booted."""
 
+import json
 import os
 import re
 import shutil
@@ -118,8 +119,8 @@ def traced_load(lab, tmp_path, strace):
             release=True,
             check_leaks=False,
         )
-        daemon = wait_until(lambda: listening_child(proxy.pid), "the daemon")
         wait_until(lambda: log.exists() and "listener=b" in log.read_text(), "its start")
+        daemon = child_of(proxy.pid)
         port = int(re.search(r"address=127.0.0.1:(\d+)", log.read_text())[1])
         use_all_of_it(lab, ("127.0.0.1", port), tmp_path)
         os.kill(daemon, signal.SIGUSR1)
@@ -131,9 +132,12 @@ def traced_load(lab, tmp_path, strace):
     return trace.read_text().splitlines()
 
 
-def listening_child(pid):
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0]) if children else None
+def child_of(strace):
+    """The daemon; strace has other children for a moment when it begins."""
+    for pid in Path(f"/proc/{strace}/task/{strace}/children").read_text().split():
+        if Path(f"/proc/{pid}/comm").read_text() == "viaduct\n":
+            return int(pid)
+    return None
 
 
 def use_all_of_it(lab, address, tmp_path):
@@ -222,6 +226,8 @@ def box(tmp_path_factory):
             "/usr/bin/viaduct": binary,
             "/etc/systemd/system/viaduct.service": unit_text(),
             "/etc/systemd/system/viaduct.socket": UNITS / "viaduct.socket",
+            "/usr/lib/sysusers.d/viaduct.conf": UNITS / "sysusers.conf",
+            "/usr/lib/tmpfiles.d/viaduct.conf": UNITS / "tmpfiles.conf",
             "/etc/viaduct/viaduct.ini": CONFIG,
             "/root/origin/index.html": "hello\n",
         },
@@ -318,6 +324,16 @@ def test_watchdog_restarts_one_whose_worker_is_stuck(machine, lab):
     assert status_of(machine, "http://127.0.0.1:1/") == "403"
 
 
+def test_what_the_manager_limits_is_seen(machine):
+    drop_in(machine, "MemoryMax=256M\nLimitNOFILE=5000\n")
+    machine.run("systemctl", "start", "viaduct.service")
+    status = json.loads(machine.run("viaduct", "status", "--json").stdout)
+    assert 4000 < status["connections"]["max"] < 5000
+    # On a machine whose first hierarchy has the memory controller, MemoryMax= holds nobody here.
+    if "memory" in machine.path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
+        assert status["buffer_bytes"]["max"] == 256 * 2**20 // 8
+
+
 def test_credentials(machine):
     """A file that only root may read, handed over by the manager."""
     machine.write("/root/users", USERS)
@@ -329,6 +345,33 @@ def test_credentials(machine):
     )
     machine.run("systemctl", "start", "viaduct.service")
     assert status_of(machine, "http://192.0.2.1/") == "407"
+
+
+@pytest.fixture
+def fixed_user(machine):
+    """The user of sysusers.d, as long as the test lasts."""
+    machine.run("systemd-sysusers", "viaduct.conf")
+    yield int(machine.run("id", "-u", "viaduct").stdout)
+    machine.run("systemctl", "stop", "viaduct.service")
+    machine.run("userdel", "viaduct")
+    machine.run("rm", "/etc/viaduct/users")
+
+
+def test_users_are_read_by_the_fixed_user_alone_and_followed(machine, fixed_user):
+    machine.write("/etc/viaduct/users", USERS)
+    machine.run("systemd-tmpfiles", "--create", "viaduct.conf")
+    mode = machine.run("stat", "-c", "%a %U:%G", "/etc/viaduct/users").stdout
+    assert mode == "640 root:viaduct\n"
+    config = "[auth]\nusers = users\n[access]\na = allow to any user *\n"
+    machine.write("/etc/viaduct/viaduct.ini", config)
+    machine.run("systemctl", "start", "viaduct.service")
+    status = Path(f"/proc/{machine.process_of('viaduct.service')}/status").read_text()
+    assert int(re.search(r"^Uid:\s+(\d+)", status, re.M)[1]) == fixed_user
+    assert status_of(machine, "http://192.0.2.1/") == "407"
+    machine.write("/etc/viaduct/users", "broken\n")
+    machine.run("systemctl", "reload", "viaduct.service", check=False)
+    lines = [m for p, m in machine.journal("viaduct.service") if p == 3]
+    assert any("/etc/viaduct/users:1: " in line for line in lines), lines
 
 
 def test_unix_socket_in_the_runtime_directory(machine):
@@ -393,6 +436,19 @@ def test_restarts_by_the_manager_refuse_nobody(machine, lab, figure):
     assert sizes == [20000] * 20
 
 
+def test_a_drain_has_its_time_whatever_the_manager_would_give(machine, lab):
+    """TimeoutStopSec of 1 s, a download of 3 s, and a grace of 20 s."""
+    drop_in(machine, "TimeoutStopSec=1s\n")
+    machine.write("/etc/viaduct/viaduct.ini", CONFIG + "[server]\ngrace = 20s\n")
+    machine.run("systemctl", "start", "viaduct.service")
+    with machine.network():
+        slow = slow_origin(lab, pause=0.15)
+        download = Download(("127.0.0.1", 8080), slow.url())
+    machine.run("systemctl", "stop", "viaduct.service")
+    assert machine.show("viaduct.service", "Result") == "success"
+    assert download.result() == 20000
+
+
 def test_reload_tells_the_manager_what_became_of_it(machine):
     machine.run("systemctl", "start", "viaduct.service")
     assert status_of(machine, "http://127.0.0.1:2/") == "502"
@@ -410,7 +466,8 @@ def test_reload_tells_the_manager_what_became_of_it(machine):
 def test_socket_is_used_for_the_listener_of_its_name(machine):
     """viaduct.socket names its sockets `local`."""
     machine.write(
-        "/etc/viaduct/viaduct.ini", "[listen local]\naddress = systemd\n[access]\nno = deny to any\n"
+        "/etc/viaduct/viaduct.ini",
+        "[listen local]\naddress = systemd\n[access]\nno = deny to any\n",
     )
     machine.run("systemctl", "start", "viaduct.socket")
     # The first connection starts the service.

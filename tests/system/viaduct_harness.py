@@ -262,10 +262,13 @@ class Daemon:
 
     def threads(self):
         """{thread id: name}"""
-        return {
-            int(task.name): (task / "comm").read_text().strip()
-            for task in Path(f"/proc/{self.pid}/task").iterdir()
-        }
+        names = {}
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                names[int(task.name)] = (task / "comm").read_text().strip()
+            except OSError:
+                pass  # it has ended meanwhile
+        return names
 
     def resident_bytes(self):
         text = Path(f"/proc/{self.pid}/status").read_text()

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -35,12 +36,14 @@ enum {
     BIND,
     LISTEN,
     FCNTL,
+    NETLINK, /* socket(2) for it, where address families are restricted */
+    SPEECH,  /* connect(2) does not fail, but waits for the peer's end */
     CALLS
 };
 
 static const char *const names[CALLS] = {
-    "accept4", "socket",        "pipe2",    "epoll_ctl", "getrandom", "connect", "splice",
-    "eventfd", "epoll_create1", "signalfd", "bind",      "listen",    "fcntl"};
+    "accept4",       "socket",   "pipe2", "epoll_ctl", "getrandom", "connect", "splice", "eventfd",
+    "epoll_create1", "signalfd", "bind",  "listen",    "fcntl",     "netlink", "speech"};
 
 struct slot {
     _Atomic int error;
@@ -99,7 +102,9 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 int socket(int domain, int type, int protocol)
 {
-    return fails(SOCKET) ? -1 : NEXT(SOCKET, int (*)(int, int, int))(domain, type, protocol);
+    return fails(SOCKET) || (domain == AF_NETLINK && fails(NETLINK))
+               ? -1
+               : NEXT(SOCKET, int (*)(int, int, int))(domain, type, protocol);
 }
 
 int pipe2(int fds[2], int flags)
@@ -121,11 +126,23 @@ ssize_t getrandom(void *buf, size_t len, unsigned flags)
                : NEXT(GETRANDOM, ssize_t(*)(void *, size_t, unsigned))(buf, len, flags);
 }
 
+/* With a slot of its own: it comes back when the other side has said all that it will. */
 int connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-    return fails(CONNECT)
-               ? -1
-               : NEXT(CONNECT, int (*)(int, const struct sockaddr *, socklen_t))(fd, addr, len);
+    struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+    int r;
+    int error;
+
+    if (fails(CONNECT)) {
+        return -1;
+    }
+    r = NEXT(CONNECT, int (*)(int, const struct sockaddr *, socklen_t))(fd, addr, len);
+    error = errno;
+    if (fails(SPEECH)) {
+        (void)poll(&end, 1, 10000);
+    }
+    errno = error;
+    return r;
 }
 
 ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)

@@ -318,32 +318,44 @@ Test(addr, unix_peer_is_of_no_ip_class)
     cr_expect_not(addr_is_unspecified(&peer));
 }
 
-Test(addr, finds_the_embedded_ip4)
+Test(addr, finds_the_embedded_ip4_addresses)
 {
     static const char *const rows[][2] = {
-        {"::ffff:10.1.2.3", "10.1.2.3"},
-        {"64:ff9b::10.1.2.3", "10.1.2.3"},
-        {"64:ff9b:1::10.1.2.3", "10.1.2.3"},
-        {"64:ff9b:1:abcd::10.1.2.3", "10.1.2.3"},
-        {"2002:a01:203::1", "10.1.2.3"},
-        {"2001:0:4136:e378:8000:63bf:f5fe:fdfc", "10.1.2.3"}, /* inverted */
-        {"2001:db8::10.1.2.3", NULL},
-        {"2001:1::10.1.2.3", NULL},
-        {"64:ff9b:2::10.1.2.3", NULL},
-        {"::10.1.2.3", NULL},
-        {"10.1.2.3", NULL},
+        {"::ffff:10.1.2.3", "10.1.2.3 "},
+        {"64:ff9b::10.1.2.3", "10.1.2.3 "},
+        {"2002:a01:203::1", "10.1.2.3 "},
+        {"2001:0:4136:e378:8000:63bf:f5fe:fdfc", "10.1.2.3 "}, /* inverted */
+        /* behind a prefix of 96, 64, 56 and 48 bits, as far as it can be told */
+        {"64:ff9b:1::10.1.2.3", "10.1.2.3 "},
+        {"64:ff9b:1:abcd::10.1.2.3", "10.1.2.3 205.0.0.0 171.205.0.0 "},
+        {"64:ff9b:1:0:a:102:300:0", "3.0.0.0 10.1.2.3 "},
+        {"64:ff9b:1:a:1:203::", "1.2.3.0 10.1.2.3 "},
+        {"64:ff9b:1:a01:2:300::", "2.3.0.0 1.2.3.0 10.1.2.3 "},
+        {"64:ff9b:1:7f00:0:100:808:808", "8.8.8.8 127.0.0.1 "},
+        {"64:ff9b:1:7f00:ff00:100:808:808", "8.8.8.8 127.0.0.1 "}, /* the bits that are to be 0 */
+        {"64:ff9b:1::", "0.0.0.0 "},
+        {"2001:db8::10.1.2.3", ""},
+        {"2001:1::10.1.2.3", ""},
+        {"64:ff9b:2::10.1.2.3", ""},
+        {"::10.1.2.3", ""},
+        {"10.1.2.3", ""},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct addr addr = ip(rows[i][0]);
-        struct addr inner = {0};
+        struct addr inner[ADDR_EMBEDDED_MAX];
+        char buf[256];
+        struct text found = TEXT_OVER(buf);
+        unsigned count;
 
         addr.port = 80;
-        cr_expect_eq(addr_embedded_ip4(&addr, &inner), rows[i][1] != NULL, "%s", rows[i][0]);
-        if (rows[i][1]) {
-            cr_expect_str_eq(shown(&inner, false), rows[i][1]);
-            cr_expect_eq(inner.port, 80);
+        count = addr_embedded_ip4(&addr, inner);
+        for (unsigned n = 0; n < count; n++) {
+            addr_put(&found, &inner[n]);
+            text_char(&found, ' ');
+            cr_expect_eq(inner[n].port, 80);
         }
+        cr_expect_str_eq(text_cstr(&found), rows[i][1], "%s", rows[i][0]);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/slab.h"
 
@@ -101,6 +102,43 @@ Test(slab, objects_of_one_size_stand_close)
     make_many(200);
     cr_expect_leq(slabs.mapped_bytes, MANY * 208 * 103 / 100 + SLAB_BYTES);
     drop_some(200, 0, 1);
+}
+
+Test(slab, what_an_object_takes_holds_it_and_little_more)
+{
+    size_t before = 0;
+
+    for (size_t size = 1; size < 200000; size++) {
+        size_t fit = slab_fit(size);
+
+        cr_assert_geq(fit, size);
+        cr_assert_geq(fit, before, "%zu", size);
+        cr_assert_eq(slab_fit(fit), fit, "%zu", size);
+        cr_assert(size > SLAB_BYTES / 2 - 64 || fit <= size * 3 / 2 + SLAB_STEP_BYTES, "%zu", size);
+        before = fit;
+    }
+    cr_expect_geq(slab_fit(SIZE_MAX), SIZE_MAX);
+}
+
+Test(slab, no_more_is_mapped_than_objects_take)
+{
+    static const size_t sizes[] = {1,     200,   4160,  4161,  5000,  8200,  10000,
+                                   16408, 21824, 21825, 32736, 32737, 65472, 65473};
+
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        size_t mapped;
+
+        slabs_trim(&slabs, true);
+        mapped = slabs.mapped_bytes;
+        for (size_t n = 0; n < 100; n++) {
+            objects[n] = make(sizes[i], n);
+        }
+        cr_expect_leq(slabs.mapped_bytes - mapped,
+                      100 * slab_fit(sizes[i]) * 103 / 100 + SLAB_BYTES, "%zu", sizes[i]);
+        for (size_t n = 0; n < 100; n++) {
+            drop(objects[n], sizes[i], n);
+        }
+    }
 }
 
 Test(slab, holes_are_filled_before_more_is_mapped)

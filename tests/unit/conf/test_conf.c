@@ -740,7 +740,7 @@ Test(conf, warns_of_an_admin_socket_that_other_machines_may_write_to)
     EXPECT_RIGHT("[admin]\naddress=10.0.0.1:9\nallow=any\n", "");
 }
 
-Test(conf, checks_user_group_and_hosts_file)
+Test(conf, checks_user_group_hosts_file_and_log)
 {
     EXPECT_RIGHT("[server]\nuser=root\n", "");
     cr_assert_str_eq(conf->server.user, "root");
@@ -749,6 +749,14 @@ Test(conf, checks_user_group_and_hosts_file)
                  "v.ini:2: server.user = no-such-user: no such user\n");
     EXPECT_RIGHT("[dns]\nhosts=/none\n",
                  "v.ini:2: warning: dns.hosts = /none: No such file or directory\n");
+    EXPECT_RIGHT(
+        "[log]\ndestination=/none/log\n",
+        "v.ini:2: warning: log.destination = /none/log: the directory cannot be used, and a "
+        "start will fail: No such file or directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/dev/null/log\n",
+                 "v.ini:2: warning: log.destination = /dev/null/log: the directory cannot be used, "
+                 "and a start will fail: Not a directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/log\n", "");
 }
 
 /* ---- Messages and dump ---- */

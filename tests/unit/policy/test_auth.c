@@ -14,6 +14,8 @@
 
 #include "../faults.h"
 #include "auth_cases.h"
+#include "base/clock.h"
+#include "base/file.h"
 #include "conf/conf.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
@@ -173,7 +175,7 @@ static void put_file(const char *text)
 #define FILE_TEXT "alice:" BCRYPT_SECRET "\nbob:" SHA512_SECRET "\ncarl:" BCRYPT_OTHER "\n"
 
 static const struct auth_options usual = {
-    .cache_ms = 300000, .failures = 10, .failures_ms = 60000, .threads = 1};
+    .cache_ms = 300000, .failures = 10, .failures_ms = 60000, .threads = 1, .wait_ms = 60000};
 
 static void start(const char *text, const struct auth_options *options)
 {
@@ -542,6 +544,33 @@ Test(auth, full_queue_is_busy)
     finish();
 }
 
+/* One after the other they take longer than one may wait; what was checked after all is known. */
+Test(auth, who_waits_too_long_is_told_so)
+{
+    static struct order orders[20];
+    static char fields[ARRAY_LEN(orders)][64];
+    struct auth_options options = usual;
+    unsigned busy = 0;
+
+    options.failures = 100000;
+    options.wait_ms = 100;
+    start("alice:" BCRYPT_10_SECRET "\n", &options);
+    for (unsigned i = 0; i < ARRAY_LEN(orders); i++) {
+        ask(&orders[i], 0, CLIENT, guess(i, fields[i]));
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(orders); i++) {
+        enum auth_outcome told = settle(&orders[i]).outcome;
+
+        cr_expect(told == AUTH_WRONG || told == AUTH_BUSY);
+        busy += told == AUTH_BUSY;
+    }
+    cr_expect_geq(busy, 5);
+    for (unsigned ms = 0; outcome(0, CLIENT, ALICE_SECRET) != AUTH_VALID; ms++) {
+        cr_assert_lt(ms, 100);
+    }
+    finish();
+}
+
 Test(auth, nobody_is_told_what_was_cancelled)
 {
     static struct order running;
@@ -689,6 +718,45 @@ Test(auth, follows_the_users_file)
     put_file("dora:" BCRYPT_OTHER "\nalice:" BCRYPT_SECRET "\n");
     poll_outcome(1, ALICE_SECRET, AUTH_VALID);
     cr_expect_eq(outcome(0, CLIENT, DORA_SECRET), AUTH_WRONG);
+    finish();
+}
+
+/* As an editor does it: emptied, then written piece by piece. */
+static void write_in_place(const char *text, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, len), (ssize_t)len);
+    cr_assert_eq(close(fd), 0);
+}
+
+/* bob is missing whenever somebody asks. Where this process stood still meanwhile, the file was at
+ * rest as long, and may be believed. */
+Test(auth, does_not_believe_a_file_that_is_being_written)
+{
+    struct auth_options options = usual;
+    uint64_t begin_ms = clock_mono_ms();
+
+    options.failures = 100000;
+    start(FILE_TEXT, &options);
+    cr_expect_eq(outcome(0, CLIENT, BOB_SECRET), AUTH_VALID);
+    while (clock_mono_ms() - begin_ms < 2500) {
+        uint64_t written_ms = clock_mono_ms();
+        enum auth_outcome told;
+
+        write_in_place(FILE_TEXT, strlen("alice:" BCRYPT_SECRET "\n"));
+        told = outcome(0, CLIENT, BOB_SECRET);
+        if (clock_mono_ms() - written_ms < FILE_FRESH_MS / 2) {
+            cr_assert_eq(told, AUTH_VALID);
+        } else if (told != AUTH_VALID) {
+            write_in_place(FILE_TEXT, strlen(FILE_TEXT));
+            poll_outcome(0, BOB_SECRET, AUTH_VALID);
+        }
+        nap();
+    }
+    write_in_place("dora:" BCRYPT_SECRET "\n", strlen("dora:" BCRYPT_SECRET "\n"));
+    poll_outcome(0, DORA_SECRET, AUTH_VALID);
     finish();
 }
 

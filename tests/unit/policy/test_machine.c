@@ -24,6 +24,15 @@ static struct addr ip(const char *text)
     return addr;
 }
 
+static struct addr_net net(const char *text)
+{
+    struct addr_net net = {0};
+    bool host_bits;
+
+    cr_assert(addr_parse_net(str_of(text), &net, &host_bits), "%s", text);
+    return net;
+}
+
 static bool has(const struct machine_addrs *addrs, const char *text)
 {
     struct addr addr = ip(text);
@@ -33,13 +42,13 @@ static bool has(const struct machine_addrs *addrs, const char *text)
 
 Test(machine, finds_addresses_of_a_table)
 {
-    struct addr given[] = {ip("2001:db8::1"), ip("10.0.0.2"), ip("10.0.0.1"),
-                           ip("::ffff:10.0.0.3")};
+    struct addr_net given[] = {net("2001:db8::1"), net("10.0.0.2"), net("10.0.0.1"),
+                               net("::ffff:10.0.0.3")};
     struct machine_addrs *addrs = NULL;
     struct addr other = ip("10.0.0.1");
 
-    given[2].port = 80;
-    given[0].scope = 3;
+    given[2].addr.port = 80;
+    given[0].addr.scope = 3;
     cr_assert_eq(machine_addrs_new(given, ARRAY_LEN(given), &addrs), 0);
     cr_expect_eq(machine_addrs_count(addrs), 4);
     cr_expect(has(addrs, "10.0.0.1"));
@@ -57,6 +66,31 @@ Test(machine, finds_addresses_of_a_table)
     cr_expect_not(has(addrs, "10.0.0.1"));
     machine_addrs_free(addrs);
     machine_addrs_free(NULL);
+}
+
+Test(machine, finds_networks_and_addresses_within_and_beside_them)
+{
+    const struct addr_net given[] = {
+        net("10.1.2.3"),        net("10.1.0.0/16"),  net("10.1.0.0"),
+        net("10.3.0.0/24"),     net("10.2.255.255"), net("10.1.2.0/24"),
+        net("2001:db8:1::/48"), net("2001:db8:1::"), net("::1")};
+    static const char *const in[] = {"10.1.0.0",      "10.1.2.3", "10.1.255.255",
+                                     "10.2.255.255",  "10.3.0.0", "10.3.0.255",
+                                     "2001:db8:1::5", "::1",      "::ffff:10.1.9.9"};
+    static const char *const out[] = {"10.0.255.255", "10.2.0.0", "10.2.255.254",   "10.3.1.0",
+                                      "2001:db8::1",  "::2",      "2001:db8:2::",   "0.0.0.0",
+                                      "::",           "ffff::1",  "255.255.255.255"};
+    struct machine_addrs *addrs = NULL;
+
+    cr_assert_eq(machine_addrs_new(given, ARRAY_LEN(given), &addrs), 0);
+    cr_expect_eq(machine_addrs_count(addrs), 5);
+    for (size_t i = 0; i < ARRAY_LEN(in); i++) {
+        cr_expect(has(addrs, in[i]), "%s", in[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(out); i++) {
+        cr_expect_not(has(addrs, out[i]), "%s", out[i]);
+    }
+    machine_addrs_free(addrs);
 }
 
 /* ---- Netlink messages ---- */
@@ -120,11 +154,41 @@ static void put_end(struct datagram *out, unsigned short type, int error)
     put(out, &body, sizeof(body));
 }
 
-static void note(void *arg, const struct addr *addr)
+/* A route; to NULL: to everything. */
+static void put_route(struct datagram *out, unsigned char table, unsigned char type, const char *to)
+{
+    struct addr_net dst = to ? net(to) : (struct addr_net){.addr = {.kind = ADDR_IP6}};
+    size_t begin = out->len;
+    struct nlmsghdr head = {.nlmsg_type = RTM_NEWROUTE, .nlmsg_flags = NLM_F_MULTI};
+    const struct rtmsg body = {
+        .rtm_family = (unsigned char)(dst.addr.kind == ADDR_IP6 ? AF_INET6 : AF_INET),
+        .rtm_dst_len = (unsigned char)dst.bits,
+        .rtm_table = table,
+        .rtm_type = type,
+    };
+
+    put(out, &head, sizeof(head));
+    put(out, &body, sizeof(body));
+    put_attribute(out, RTA_PREFSRC, "10.9.9.9");
+    if (to) {
+        char text[ADDR_TEXT_MAX];
+        struct text bare = TEXT_OVER(text);
+
+        addr_put(&bare, &dst.addr);
+        put_attribute(out, RTA_DST, text_cstr(&bare));
+    }
+    head.nlmsg_len = (unsigned)(out->len - begin);
+    memcpy(out->bytes + begin, &head, sizeof(head));
+}
+
+static void note(void *arg, const struct addr_net *net)
 {
     struct text *out = arg;
 
-    addr_put(out, addr);
+    addr_put(out, &net->addr);
+    if (net->bits != (net->addr.kind == ADDR_IP4 ? 32 : 128)) {
+        text_printf(out, "/%u", net->bits);
+    }
     text_char(out, ' ');
 }
 
@@ -162,6 +226,42 @@ Test(machine, reads_the_addresses_of_a_dump)
     cr_assert_eq(parse(&datagram, datagram.len, found, sizeof(found), &done), 0);
     cr_expect(done);
     cr_expect_null(strstr(found, "10.0.0.4"));
+}
+
+Test(machine, reads_the_routes_of_a_dump)
+{
+    struct datagram datagram = {.len = 0};
+    char found[512];
+    bool done;
+
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_LOCAL, "10.0.0.1");
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_LOCAL, "192.0.2.0/24");
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_ANYCAST, "2001:db8::");
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_LOCAL, NULL);
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_BROADCAST, "10.0.0.255");
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_MULTICAST, "ff00::/8");
+    put_route(&datagram, RT_TABLE_MAIN, RTN_UNICAST, "10.0.0.0/24");
+    put_route(&datagram, 100, RTN_LOCAL, NULL); /* a transparent proxy's */
+    cr_assert_eq(parse(&datagram, datagram.len, found, sizeof(found), &done), 0);
+    cr_expect_str_eq(found, "10.0.0.1 192.0.2.0/24 2001:db8:: ::/0 ");
+}
+
+Test(machine, takes_no_route_of_another_family_or_length)
+{
+    static const unsigned char rows[][2] = {{AF_INET, 33}, {AF_INET6, 129}, {AF_UNSPEC, 0}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct datagram datagram = {.len = 0};
+        char found[512];
+        bool done;
+        struct rtmsg *body = (struct rtmsg *)(void *)(datagram.bytes + NLMSG_HDRLEN);
+
+        put_route(&datagram, RT_TABLE_LOCAL, RTN_LOCAL, rows[i][0] == AF_INET ? "10.0.0.1" : "::1");
+        body->rtm_family = rows[i][0];
+        body->rtm_dst_len = rows[i][1];
+        cr_assert_eq(parse(&datagram, datagram.len, found, sizeof(found), &done), 0);
+        cr_expect_str_eq(found, "", "row %zu", i);
+    }
 }
 
 Test(machine, takes_local_before_address_in_any_order)
@@ -255,12 +355,17 @@ Test(machine, takes_what_is_empty)
 Test(machine, refuses_what_is_cut_short)
 {
     struct datagram datagram = {.len = 0};
+    struct datagram route = {.len = 0};
     char found[512];
     bool done;
 
     put_message(&datagram, RTM_NEWADDR, 0, "10.0.0.1", "10.0.0.1");
     for (size_t len = 1; len < datagram.len; len++) {
         cr_expect_eq(parse(&datagram, len, found, sizeof(found), &done), -EBADMSG, "%zu", len);
+    }
+    put_route(&route, RT_TABLE_LOCAL, RTN_LOCAL, "10.0.0.1");
+    for (size_t len = 1; len < route.len; len++) {
+        cr_expect_eq(parse(&route, len, found, sizeof(found), &done), -EBADMSG, "%zu", len);
     }
     cr_expect_eq(parse(&datagram, 0, found, sizeof(found), &done), 0);
 }
@@ -273,6 +378,7 @@ Test(machine, survives_any_byte)
     bool done;
 
     put_message(&datagram, RTM_NEWADDR, 0, "10.0.0.1", "2001:db8::1");
+    put_route(&datagram, RT_TABLE_LOCAL, RTN_LOCAL, "10.0.0.0/8");
     put_end(&datagram, NLMSG_ERROR, -EPERM);
     for (size_t i = 0; i < datagram.len; i++) {
         for (unsigned byte = 0; byte < 256; byte++) {
@@ -287,6 +393,7 @@ Test(machine, survives_any_byte)
 Test(machine, passes_on_what_the_kernel_complains_of)
 {
     struct datagram datagram = {.len = 0};
+    struct datagram cut_short = {.len = 0};
     struct datagram interrupted = {.len = 0};
     struct datagram ack = {.len = 0};
     char found[512];
@@ -294,6 +401,9 @@ Test(machine, passes_on_what_the_kernel_complains_of)
 
     put_end(&datagram, NLMSG_ERROR, -EPERM);
     cr_expect_eq(parse(&datagram, datagram.len, found, sizeof(found), &done), -EPERM);
+    put_end(&cut_short, NLMSG_DONE, -EMSGSIZE);
+    cr_expect_eq(parse(&cut_short, cut_short.len, found, sizeof(found), &done), -EMSGSIZE);
+    cr_expect(done);
     put_message(&interrupted, RTM_NEWADDR, NLM_F_DUMP_INTR, "10.0.0.1", NULL);
     cr_expect_eq(parse(&interrupted, interrupted.len, found, sizeof(found), &done), -EAGAIN);
     put_end(&ack, NLMSG_ERROR, 0);
@@ -312,23 +422,106 @@ Test(machine, reads_this_machine)
     machine_addrs_free(addrs);
 }
 
-/* Up with an address, on the loopback device of a network namespace of this process. */
-static void set_address(const char *name, const char *text)
+static void configure_lo(unsigned long what, struct ifreq request)
 {
-    struct ifreq request = {0};
-    struct sockaddr_in address = {.sin_family = AF_INET};
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
     cr_assert_geq(fd, 0);
-    cr_assert_eq(inet_pton(AF_INET, text, &address.sin_addr), 1);
-    (void)strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
-    memcpy(&request.ifr_addr, &address, sizeof(address));
-    cr_assert_eq(ioctl(fd, SIOCSIFADDR, &request), 0, "%s: %s", text, strerror(errno));
+    memcpy(request.ifr_name, "lo", sizeof("lo"));
+    cr_assert_eq(ioctl(fd, what, &request), 0, "%s", strerror(errno));
     (void)close(fd);
 }
 
-/* Addresses that lo gets one after the other; each is waited for. */
-static const char *const steps[] = {"10.1.1.1", "10.2.2.2", "10.3.3.3"};
+/* A network namespace of this process, with its loopback device up. */
+static void leave_network(void)
+{
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 && unshare(CLONE_NEWNET) != 0) {
+        cr_skip_test("no network namespace to be had");
+    }
+    configure_lo(SIOCSIFFLAGS, (struct ifreq){.ifr_flags = IFF_UP});
+}
+
+static void set_address(const char *text)
+{
+    struct ifreq request = {.ifr_flags = 0};
+    struct sockaddr_in address = {.sin_family = AF_INET};
+
+    cr_assert_eq(inet_pton(AF_INET, text, &address.sin_addr), 1);
+    memcpy(&request.ifr_addr, &address, sizeof(address));
+    configure_lo(SIOCSIFADDR, request);
+}
+
+/* A route over its loopback device. */
+static void ask_route(unsigned short type, unsigned char table, unsigned char kind, const char *to)
+{
+    const struct addr_net dst = net(to);
+    const struct rtmsg body = {
+        .rtm_family = AF_INET,
+        .rtm_dst_len = (unsigned char)dst.bits,
+        .rtm_table = table,
+        .rtm_type = kind,
+        .rtm_scope = kind == RTN_LOCAL ? RT_SCOPE_HOST : RT_SCOPE_LINK,
+        .rtm_protocol = RTPROT_STATIC,
+    };
+    struct nlmsghdr head = {
+        .nlmsg_type = type,
+        .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (type == RTM_NEWROUTE ? NLM_F_CREATE : 0),
+    };
+    const struct rtattr out = {.rta_type = RTA_OIF, .rta_len = RTA_LENGTH(sizeof(int))};
+    const int lo = 1;
+    struct datagram datagram = {.len = 0};
+    struct nlmsgerr answer;
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    char text[ADDR_TEXT_MAX];
+    struct text bare = TEXT_OVER(text);
+
+    put(&datagram, &head, sizeof(head));
+    put(&datagram, &body, sizeof(body));
+    addr_put(&bare, &dst.addr);
+    put_attribute(&datagram, RTA_DST, text_cstr(&bare));
+    put(&datagram, &out, sizeof(out));
+    put(&datagram, &lo, sizeof(lo));
+    head.nlmsg_len = (unsigned)datagram.len;
+    memcpy(datagram.bytes, &head, sizeof(head));
+    cr_assert_eq(send(fd, datagram.bytes, datagram.len, 0), (ssize_t)datagram.len);
+    cr_assert_geq(recv(fd, datagram.bytes, sizeof(datagram.bytes), 0),
+                  (ssize_t)(NLMSG_HDRLEN + sizeof(answer)));
+    memcpy(&answer, datagram.bytes + NLMSG_HDRLEN, sizeof(answer));
+    cr_assert_eq(answer.error, 0, "%s: %s", to, strerror(-answer.error));
+    (void)close(fd);
+}
+
+/* What changes, one after the other; each change is waited for. */
+static void address_1(void)
+{
+    set_address("10.1.1.1");
+}
+
+static void address_2(void)
+{
+    set_address("172.16.2.2");
+}
+
+static void route_comes(void)
+{
+    ask_route(RTM_NEWROUTE, RT_TABLE_MAIN, RTN_UNICAST, "198.51.100.0/24");
+    ask_route(RTM_NEWROUTE, RT_TABLE_LOCAL, RTN_LOCAL, "192.0.2.0/24");
+}
+
+static void route_goes(void)
+{
+    ask_route(RTM_DELROUTE, RT_TABLE_LOCAL, RTN_LOCAL, "192.0.2.0/24");
+}
+
+static const struct {
+    void (*make)(void);
+    const char *in, *out;
+} changes[] = {
+    {address_1, "10.1.1.1", "192.0.2.9"},
+    {address_2, "172.16.2.2", "10.1.1.1"},
+    {route_comes, "192.0.2.9", "198.51.100.1"},
+    {route_goes, "172.16.2.2", "192.0.2.9"},
+};
 
 struct follower {
     struct loop *loop;
@@ -342,12 +535,12 @@ static void on_look(struct deadline *deadline)
 {
     struct follower *f = CONTAINER_OF(deadline, struct follower, look);
     const struct machine_addrs *addrs = machine_addrs_now(f->machine);
-    bool is_gone = f->step == 0 || !has(addrs, steps[f->step - 1]);
 
-    if (is_gone && has(addrs, steps[f->step]) && ++f->step < ARRAY_LEN(steps)) {
-        set_address("lo", steps[f->step]);
+    if (has(addrs, changes[f->step].in) && !has(addrs, changes[f->step].out) &&
+        ++f->step < ARRAY_LEN(changes)) {
+        changes[f->step].make();
     }
-    if (f->step == ARRAY_LEN(steps) || clock_mono_ms() > f->until_ms) {
+    if (f->step == ARRAY_LEN(changes) || clock_mono_ms() > f->until_ms) {
         loop_stop(f->loop);
     } else {
         deadline_arm(&f->look, f->loop, 5);
@@ -358,17 +551,15 @@ Test(machine, follows_changes)
 {
     struct follower f = {.until_ms = clock_mono_ms() + 10000};
 
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 && unshare(CLONE_NEWNET) != 0) {
-        cr_skip_test("no network namespace to be had");
-    }
+    leave_network();
     cr_assert_eq(loop_new(&f.loop), 0);
     cr_assert_eq(machine_new(f.loop, &f.machine), 0);
-    cr_expect_not(has(machine_addrs_now(f.machine), steps[0]));
-    set_address("lo", steps[0]);
+    cr_expect_not(has(machine_addrs_now(f.machine), changes[0].in));
+    changes[0].make();
     deadline_init(&f.look, on_look);
     deadline_arm(&f.look, f.loop, 1);
     cr_assert_eq(loop_run(f.loop), 0);
-    cr_expect_eq(f.step, ARRAY_LEN(steps), "only %zu changes were seen", f.step);
+    cr_expect_eq(f.step, ARRAY_LEN(changes), "only %zu changes were seen", f.step);
     machine_free(f.machine);
     machine_free(NULL);
     loop_free(f.loop);

@@ -499,16 +499,17 @@ static void tear_down(void)
 
 static void set_up(void)
 {
-    struct addr addrs[ARRAY_LEN(machine_texts)] = {{0}};
+    struct addr_net nets[ARRAY_LEN(machine_texts)] = {0};
+    bool host_bits;
 
     t.is_loaded = true;
     for (size_t i = 0; i < ARRAY_LEN(machine_texts); i++) {
-        cr_assert(addr_parse_ip(str_of(machine_texts[i]), &addrs[i]));
+        cr_assert(addr_parse_net(str_of(machine_texts[i]), &nets[i], &host_bits));
     }
     for (size_t i = 0; i < ARRAY_LEN(own_texts); i++) {
         cr_assert(addr_parse_ip_port(str_of(own_texts[i]), &t.own[i]));
     }
-    cr_assert_eq(machine_addrs_new(addrs, ARRAY_LEN(addrs), &t.machine), 0);
+    cr_assert_eq(machine_addrs_new(nets, ARRAY_LEN(nets), &t.machine), 0);
 }
 
 TestSuite(policy_table, .init = set_up, .fini = tear_down);

@@ -66,9 +66,17 @@ static void put_pattern(struct text *out)
 
 static void put_addr(struct text *out)
 {
-    static const char *const addrs[] = {"10.0.0.0", "10.0.0.1", "10.128.0.0",  "11.0.0.0",
-                                        "10.0.1.0", "fd00::",   "fd00:0:1::1", "64:ff9b::a00:1",
-                                        "fd80::",   "::"};
+    static const char *const addrs[] = {"10.0.0.0",
+                                        "10.0.0.1",
+                                        "10.128.0.0",
+                                        "11.0.0.0",
+                                        "10.0.1.0",
+                                        "fd00::",
+                                        "fd00:0:1::1",
+                                        "64:ff9b::a00:1",
+                                        "64:ff9b:1:a00:1:100::",
+                                        "fd80::",
+                                        "::"};
 
     text_puts(out, addrs[draw(ARRAY_LEN(addrs))]);
 }
@@ -178,13 +186,18 @@ static bool naive_form(const struct rule_condition *to, const struct addr *addr)
 static bool naive_to(const struct line *line, const struct rule_condition *to,
                      const struct addr *addr)
 {
-    struct addr inner;
+    struct addr inner[ADDR_EMBEDDED_MAX];
+    unsigned count = addr_embedded_ip4(addr, inner);
+    bool all = naive_form(to, addr);
+    bool any = all;
 
-    if (!addr_embedded_ip4(addr, &inner)) {
-        return naive_form(to, addr);
+    for (unsigned i = 0; i < count; i++) {
+        bool holds = naive_form(to, &inner[i]);
+
+        all = all && holds;
+        any = any || holds;
     }
-    return line->action == LINE_ALLOW ? naive_form(to, addr) && naive_form(to, &inner)
-                                      : naive_form(to, addr) || naive_form(to, &inner);
+    return line->action == LINE_ALLOW ? all : any;
 }
 
 static bool naive_ports(const struct rule_condition *condition, uint16_t port)
