@@ -26,7 +26,8 @@ FILES = [
     "rule_time.c", "compile.c", "cover.c", "warn.c", "explain.c", "local_time.c", "machine.c",
 ]
 # In the order in which they are tried: the table of cases sees most.
-TESTS = ["policy_table", "policy", "table", "lines", "machine", "local_time", "idn", "snapshot"]
+TESTS = ["policy_table", "policy", "table", "lines", "machine", "local_time", "idn", "snapshot",
+         "hits"]
 
 CC = ["gcc", "-std=gnu17", "-D_GNU_SOURCE", '-DVIADUCT_VERSION="flip"', "-O1", "-g",
       "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-w", f"-I{SRC}"]
@@ -62,6 +63,8 @@ CANNOT = {
     ("cover.c", "for (size_t j = 0; j < b->files.count && !found && spend(cover); j++) {",
      "< to <="): BEHIND,
     ("explain.c", "for (uint32_t i = 0; i < policy->access.count; i++) {", "< to <="): BEHIND,
+    ("explain.c", "return a->failed_count < b->failed_count;", "< to <="):
+        "they are not the same here",
     ("match.c", "if (lines.count > 0) {", "> to >="):
         "a list without lines is let go at the first step",
     ("names.c", "if (order == 0) {", "== to !="):

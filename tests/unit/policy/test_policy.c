@@ -335,6 +335,46 @@ Test(policy, of_lines_as_near_that_of_the_place_is_nearest)
     cr_expect(str_eq(line.name, STR("web")), "%.*s", STR_ARG(line.name));
 }
 
+/* Whatever it is that a line says of the place. */
+static void expect_same_place(const char *elsewhere)
+{
+    struct host host = name("www.example");
+    const struct policy_facts facts = {.stage = POLICY_ADDRESS,
+                                       .client = ip_port("10.0.0.1:5"),
+                                       .method = STR("CONNECT"),
+                                       .host = &host,
+                                       .port = 443,
+                                       .address = ip_port("9.9.9.9:443")};
+    struct policy_line line;
+    char ini[256];
+
+    (void)snprintf(ini, sizeof(ini), "[access]\nelsewhere = allow %s\nweb = allow port 80\n",
+                   elsewhere);
+    load(ini);
+    cr_assert(policy_nearest_allow(policy, &facts, &line));
+    cr_expect(str_eq(line.name, STR("web")), "%s: %.*s", elsewhere, STR_ARG(line.name));
+}
+
+Test(policy, of_lines_as_near_one_for_another_host_is_not_nearest)
+{
+    expect_same_place("host .corp.example");
+}
+
+Test(policy, of_lines_as_near_one_for_listed_hosts_is_not_nearest)
+{
+    FILE *file = fopen("list", "w");
+
+    cr_assert_not_null(file);
+    (void)fputs("corp.example\n", file);
+    cr_assert_eq(fclose(file), 0);
+    expect_same_place("hosts list");
+}
+
+Test(policy, of_lines_as_near_one_for_other_addresses_is_not_nearest)
+{
+    expect_same_place("to 10.0.0.0/8");
+}
+
 Test(policy, of_lines_as_near_the_first_is_nearest)
 {
     struct host host = name("www.example");
