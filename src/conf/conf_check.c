@@ -158,6 +158,23 @@ static bool lets_others_ask(const struct conf *conf)
     return false;
 }
 
+/* At a start the second of them could not bind; a reload would have them share. */
+static void check_admin_clash(const struct conf *conf, struct conf_messages *messages)
+{
+    for (size_t i = 0; i < conf->listener_count; i++) {
+        const struct conf_listener *listener = &conf->listeners[i];
+
+        for (size_t k = 0; k < listener->bind_count; k++) {
+            if (binds_clash(&listener->binds[k], &conf->admin.address, false)) {
+                conf_messages_add(messages, false, conf->admin.address.origin,
+                                  "admin.address: listen %s.address takes the same address",
+                                  listener->name);
+                return;
+            }
+        }
+    }
+}
+
 static void check_admin(const struct conf *conf, struct conf_messages *messages)
 {
     enum conf_bind_kind kind = conf->admin.address.kind;
@@ -254,6 +271,7 @@ void conf_check(const struct conf *conf, struct conf_messages *messages)
         }
     }
     check_admin(conf, messages);
+    check_admin_clash(conf, messages);
     check_pairs(conf, messages);
     check_machine(conf, messages);
 }

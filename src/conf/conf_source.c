@@ -124,7 +124,7 @@ static int parse_file(struct source *source, int fd)
 static int read_opened(struct source *source)
 {
     struct stat st;
-    int fd = open(source->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(source->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int error;
 
     if (fd < 0) {
@@ -132,6 +132,8 @@ static int read_opened(struct source *source)
     }
     if (fstat(fd, &st) != 0) {
         error = -errno;
+    } else if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) {
+        error = -ESPIPE;
     } else {
         source->device = st.st_dev;
         source->inode = st.st_ino;
@@ -150,6 +152,8 @@ static const char *read_error_text(int error)
         return "the file is larger than 16M";
     case E2BIG:
         return "more than 1000 files are included";
+    case ESPIPE:
+        return "a pipe: it could not be read a second time, for a reload; write it into a file";
     case EILSEQ:
         return "the file's name holds a control character";
     default:

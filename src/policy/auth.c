@@ -234,12 +234,27 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
     return 0;
 }
 
+/* The file was read again, well or badly, since the reload has read it: what is in use is newer. */
+static bool is_overtaken(const struct auth *auth, const struct auth_users *users,
+                         const struct file_stamp *now)
+{
+    return auth->users && strcmp(auth_users_path(auth->users), auth_users_path(users)) == 0 &&
+           file_stamp_eq(now, &auth->looked) && !file_stamp_eq(now, auth_users_stamp(users));
+}
+
 void auth_renew(struct auth *auth, const struct auth_options *options, struct auth_users *users)
 {
+    struct file_stamp now = file_look(auth_users_path(users));
+    bool keeps;
+
     (void)pthread_mutex_lock(&auth->lock);
-    if (!is_in_use(auth, users) || auth->cache_ms != options->cache_ms) {
+    keeps = is_in_use(auth, users) || is_overtaken(auth, users, &now);
+    if (!keeps || auth->cache_ms != options->cache_ms) {
+        struct file_stamp looked = auth->looked;
+
         auth->cache_ms = options->cache_ms;
-        install(auth, auth_users_ref(users));
+        install(auth, auth_users_ref(keeps ? auth->users : users));
+        auth->looked = keeps ? looked : auth->looked;
         /* The file may have changed since the reload read it. */
         atomic_store_explicit(&auth->next_look_ms, 0, memory_order_relaxed);
     }
@@ -283,6 +298,13 @@ static void follow_users(struct auth_desk *desk)
     desk->generation = atomic_load_explicit(&auth->generation, memory_order_relaxed);
     (void)pthread_mutex_unlock(&auth->lock);
     auth_cache_renew(&desk->cache, auth_users_count(desk->users));
+}
+
+bool auth_desk_knows(struct auth_desk *desk, struct str user)
+{
+    look_if_due(desk->auth, loop_now_ms(desk->loop));
+    follow_users(desk);
+    return auth_users_find(desk->users, user) != NULL;
 }
 
 static void remember(struct auth_desk *desk, const struct auth_user *user,

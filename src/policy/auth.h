@@ -9,6 +9,7 @@
  * are counted per client, remembered for a while and logged (event=auth).
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -70,6 +71,8 @@ MUST_USE int auth_desk_new(struct auth *auth, struct loop *loop, struct auth_des
 /* On the loop's thread or after its end. Queries that still wait are dropped. NULL is accepted. */
 void auth_desk_free(struct auth_desk *desk);
 
+/* Whether there is such a user, by the file as it is followed. On the desk's thread. */
+bool auth_desk_knows(struct auth_desk *desk, struct str user);
 /* Who client is, with field as the value of its Proxy-Authorization (empty: none). Any outcome but
  * AUTH_PENDING is the answer, in *ret as well; with AUTH_PENDING *ret_query stands until checked
  * was called or it is cancelled. events is borrowed and static. */

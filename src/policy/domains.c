@@ -329,7 +329,7 @@ const struct domains_counts *domains_counts(const struct domains *domains)
 
 static struct domains *find_on(const struct domains_shelf *shelf, const char *path)
 {
-    for (size_t i = 0; shelf && i < shelf->count; i++) {
+    for (size_t i = 0; i < shelf->count; i++) {
         if (strcmp(shelf->items[i]->path, path) == 0) {
             return shelf->items[i];
         }
@@ -347,7 +347,7 @@ static bool is_current(const struct domains *domains)
 static int get_list(const struct domains_shelf *previous, const char *path,
                     struct conf_messages *messages, struct domains **ret)
 {
-    struct domains *old = find_on(previous, path);
+    struct domains *old = previous ? find_on(previous, path) : NULL;
 
     if (old && is_current(old)) {
         ref_take(&old->ref);

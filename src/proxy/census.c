@@ -4,7 +4,7 @@
 #include "base/arena.h"
 #include "http/target.h"
 #include "io/io.h"
-#include "policy/auth_users.h"
+#include "policy/auth.h"
 #include "policy/local_time.h"
 #include "policy/machine.h"
 #include "policy/policy.h"
@@ -41,9 +41,10 @@ bool census_next(struct proxy *proxy, struct census_item *ret)
 
 /* ------------------------------------------------------------------ what policy says now */
 
-static bool is_known_user(const struct snapshot *snapshot, struct str user)
+/* By the file as it is followed: who was struck from it is nobody, who was added is somebody. */
+static bool is_known_user(const struct proxy *proxy, struct str user)
 {
-    return !snapshot->users || auth_users_find(snapshot->users, user) != NULL;
+    return !proxy->tenure->snapshot->users || auth_desk_knows(proxy->auth, user);
 }
 
 /* target: read again from the item's. Before an address is in use the first walk is gone. */
@@ -58,7 +59,7 @@ static void decide(const struct proxy *proxy, const struct census_item *item,
         .method = item->method,
         .host = &target->host,
         .port = target->port,
-        .user = is_known_user(snapshot, item->user) ? item->user : STR(""),
+        .user = is_known_user(proxy, item->user) ? item->user : STR(""),
         .time = local_time_at(item->start_wall_ms),
         .address = item->upstream,
         .machine = machine_addrs_now(proxy->machine),

@@ -12,6 +12,8 @@
 #include "server/admin_private.h"
 #include "server/explain.h"
 
+#define EXPLAINS_MAX 4
+
 struct admin_explain {
     struct admin_request *request;
     struct evkeyvalq params; /* owned: what words borrows */
@@ -55,6 +57,7 @@ static bool take_param(struct admin_explain *explain, const struct evkeyval *par
 
 static void explain_free(struct admin_explain *explain)
 {
+    explain->request->admin->explain_count--;
     explain_end(explain->job);
     evhttp_clear_headers(&explain->params);
     mem_free(explain);
@@ -114,14 +117,21 @@ static void ask(struct admin_explain *explain)
 
 void admin_route_explain(struct admin_request *request)
 {
-    struct admin_explain *explain = mem_zalloc(sizeof(*explain));
+    struct admin_explain *explain;
     const struct evkeyval *param;
 
+    if (request->admin->explain_count == EXPLAINS_MAX) {
+        admin_set_field(request, "Retry-After", "1");
+        admin_answer_error(request, 503, "other questions are under way");
+        return;
+    }
+    explain = mem_zalloc(sizeof(*explain));
     if (!explain) {
         admin_answer_error(request, 503, "out of memory");
         return;
     }
     explain->request = request;
+    request->admin->explain_count++;
     if (request->query && evhttp_parse_query_str(request->query, &explain->params) != 0) {
         refuse(explain, 400, "the query is not NAME=VALUE&...");
         return;

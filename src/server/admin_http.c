@@ -23,6 +23,8 @@
 #include "server/admin_private.h"
 #include "server/json.h"
 
+/* More than any request may hold: of the line before a chunk evhttp has no limit. */
+#define INPUT_MAX ((size_t)ADMIN_HEAD_MAX + ADMIN_BODY_MAX + 4096)
 #define SEND_MS 60000
 #define REST_MS 1000
 #define STOP_MS 500 /* what an answer that is being sent has left when the daemon ends */
@@ -116,6 +118,10 @@ static void on_cut(struct deadline *deadline)
 {
     struct admin_client *client = CONTAINER_OF(deadline, struct admin_client, cut);
 
+    if (is_let_go(client->stream)) {
+        return; /* closed, and its number may be another's by now: the sweep follows */
+    }
+    bufferevent_setwatermark(client->stream, EV_READ, 0, 0); /* so that evhttp sees the end */
     (void)shutdown(bufferevent_getfd(client->stream), SHUT_RDWR);
 }
 
@@ -143,6 +149,7 @@ static struct bufferevent *on_accepted(struct event_base *base, void *arg)
         return NULL;
     }
     bufferevent_incref(client->stream);
+    bufferevent_setwatermark(client->stream, EV_READ, 0, INPUT_MAX);
     deadline_arm(&client->cut, admin->loop, ADMIN_WAIT_MS);
     if (++admin->client_count == ADMIN_CONNECTIONS_MAX) {
         admin->is_full = true;
@@ -223,7 +230,9 @@ void admin_give_time(struct admin_request *request)
     if (client) {
         /* From here on it may be silent, but must take what it asked for. */
         (void)bufferevent_set_timeouts(client->stream, NULL, &idle);
-        deadline_arm(&client->cut, admin->loop, SEND_MS);
+        if (!client->is_answered) { /* all pieces of an answer share it */
+            deadline_arm(&client->cut, admin->loop, SEND_MS);
+        }
         admin->answered_count += !client->is_answered;
         client->is_answered = true;
     }

@@ -98,6 +98,7 @@ struct admin {
     struct deadline stop;
     struct deadline rest; /* the system is short of descriptors: the listener looks again then */
     size_t client_count;
+    size_t explain_count;  /* questions that wait for names: each has a resolver of its own */
     size_t answered_count; /* clients whose answer is being sent */
     struct admin_client clients[ADMIN_CONNECTIONS_MAX];
     struct list waiting; /* requests that are not answered yet */

@@ -17,8 +17,6 @@
 
 #define LINE_MAX_BYTES 1024
 
-static void begin(struct server *s);
-
 /* ------------------------------------------------------------------ the end */
 
 static void answer_all(struct list *requests, const struct reload_outcome *outcome)
@@ -69,7 +67,7 @@ static void finish(struct server *s, enum reload_result result)
     r->messages = (struct conf_messages){0};
     r->phase = RELOAD_IDLE;
     if (r->again) {
-        begin(s);
+        loop_defer(s->loop, &r->next);
     }
 }
 
@@ -392,6 +390,15 @@ static void begin(struct server *s)
     aside_do(s->aside, &r->load);
 }
 
+static void on_next(struct task *task)
+{
+    struct server *s = CONTAINER_OF(task, struct server, reload.next);
+
+    if (s->reload.again && s->reload.phase == RELOAD_IDLE) {
+        begin(s);
+    }
+}
+
 static void on_mail(void *arg, struct mail *mail)
 {
     struct server *s = arg;
@@ -434,6 +441,7 @@ void reload_ask(struct server *s, const char *why, struct reload_request *reques
 
 int reload_init(struct server *s)
 {
+    task_init(&s->reload.next, on_next);
     list_init(&s->reload.served);
     list_init(&s->reload.waiting);
     return mailbox_new(s->loop, on_mail, s, &s->reload.mailbox);

@@ -16,6 +16,7 @@
 #include "base/aside.h"
 #include "base/list.h"
 #include "conf/conf.h"
+#include "io/loop.h"
 #include "io/mailbox.h"
 #include "server/sockets.h"
 
@@ -58,6 +59,7 @@ enum reload_phase {
 struct reload {
     enum reload_phase phase;
     bool again;              /* somebody has asked since it began */
+    struct task next;        /* begins the one that was asked for meanwhile */
     struct list served;      /* requests that this one answers */
     struct list waiting;     /* for the next one */
     struct mailbox *mailbox; /* owned: loaded, then installed */

@@ -169,7 +169,7 @@ static const char *put_question(struct text *out, const struct args *args)
 
 /* ------------------------------------------------------------------ what comes of it */
 
-static int code_of(const struct ask_answer *answer)
+static int code_of(const struct args *args, const struct ask_answer *answer)
 {
     if (answer->exit_code >= 0) {
         return answer->exit_code;
@@ -181,8 +181,8 @@ static int code_of(const struct ask_answer *answer)
         return EXIT_USAGE;
     case 422:
         return EXIT_CONF;
-    default:
-        return EXIT_FAILED;
+    default: /* an answer that cannot be had is no denial */
+        return args->command == ARGS_EXPLAIN ? EXIT_UNDECIDED : EXIT_FAILED;
     }
 }
 
@@ -195,7 +195,7 @@ static int print(const struct args *args, const struct ask_answer *answer)
         (void)fputs("viaduct: ", stderr);
     }
     (void)fwrite(answer->body.ptr, 1, answer->body.len, out);
-    return code_of(answer);
+    return code_of(args, answer);
 }
 
 int remote_run(const struct args *args)

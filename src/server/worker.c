@@ -256,6 +256,7 @@ void worker_free(struct worker *worker)
     if (worker->given) {
         tenure_give(worker->given->tenure);
         mem_free(worker->given);
+        worker->given = NULL;
     }
     if (worker->proxy.tenure) {
         tenure_give(worker->proxy.tenure);

@@ -246,7 +246,8 @@ void worker_commit_change(struct worker *w)
 
 void worker_on_prepare(struct worker *w)
 {
-    int r = worker_prepare_change(w, atomic_exchange(&w->given, NULL));
+    struct worker_change *change = atomic_exchange(&w->given, NULL);
+    int r = change ? worker_prepare_change(w, change) : -ECANCELED;
 
     if (r != 0) {
         atomic_store(&w->shop->change_error, r);

@@ -195,8 +195,11 @@ def test_a_user(lab, tmp_path):
     # Who is no longer a user is nobody, and the rule asks for credentials.
     assert site.list("?would-deny") == []
     users.write_text(f"berta:{SECRET}\n")
+    wait_until(lambda: site.list("?would-deny"), "the struck user's tunnel, without a reload")
     site.reload(text)
     assert only(site.list("?would-deny"))["would_deny"] == "staff"
+    users.write_text(f"berta:{SECRET}\nanna:{SECRET}\n")
+    wait_until(lambda: site.list("?would-deny") == [], "one who is a user again")
 
 
 def test_a_long_target_is_cut(lab, site):

@@ -379,3 +379,30 @@ def test_what_a_start_reads_is_read_as_server_user(public):
     assert "Permission denied" in result.stdout + result.stderr
     path.chmod(0o644)
     assert check(path).returncode == 0
+
+
+def test_a_pipe_is_no_configuration():
+    """It could not be read a second time, and what a reload would find is nothing at all."""
+    reading, writing = os.pipe()
+    os.write(writing, b"[server]\ngrace = 1s\n")
+    os.close(writing)
+    words = [str(viaduct_harness.binary()), "check", "-c", f"/dev/fd/{reading}"]
+    result = subprocess.run(
+        words, capture_output=True, text=True, timeout=DEADLINE, pass_fds=(reading,)
+    )
+    os.close(reading)
+    assert result.returncode == 78
+    assert "a pipe: it could not be read a second time" in result.stdout
+
+
+@pytest.mark.parametrize("admin", ["127.0.0.1:3999", "127.0.0.2:4000"])
+def test_admin_on_a_listeners_address(tmp_path, admin):
+    path = tmp_path / "viaduct.ini"
+    path.write_text(
+        "[listen a]\naddress = 127.0.0.1:3999\n[listen b]\naddress = *:4000\n"
+        f"[access]\nx = allow from loopback\n[admin]\naddress = {admin}\n"
+    )
+    result = check(path)
+    assert result.returncode == 78
+    name = "a" if admin.endswith("3999") else "b"
+    assert f"{path}:8: admin.address: listen {name}.address takes the same address" in result.stdout
