@@ -15,7 +15,6 @@ import pytest
 BENCH = Path(__file__).parents[1] / "bench"
 RUN = BENCH / "run"
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-WANTED = {"haproxy": "haproxy", "wrk": "wrk", "strace": "strace", "gcc": "gcc"}
 ROWS = ["connect", "open-2000", "idle-client"]
 DEFAULT = Path(__file__).parents[2] / "build" / "viaduct"
 
@@ -38,16 +37,20 @@ def bench(out, *options):
     return made.stdout
 
 
+MISSING = [name for name in ("haproxy", "wrk", "strace", "gcc") if not shutil.which(name, path=PATH)]
+needs_programs = pytest.mark.skipif(
+    bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (./dev test installs them)"
+)
+
+
 def result(out):
     return json.loads((out / "result.json").read_text())
 
 
 @pytest.mark.serial
 @pytest.mark.notsan
+@needs_programs
 def test_quick_run_prints_every_row(tmp_path):
-    missing = [package for name, package in WANTED.items() if not shutil.which(name, path=PATH)]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (./dev bench installs them)")
     short = ("--quick", "--rounds", "1", "--seconds", "0.3", "--rows")
     printed = bench(tmp_path, *short, ",".join(ROWS))
     assert [row["name"] for row in result(tmp_path)["rows"]] == ROWS
@@ -71,10 +74,8 @@ def test_quick_run_prints_every_row(tmp_path):
 
 @pytest.mark.serial
 @pytest.mark.notsan
+@needs_programs
 def test_rules_and_logins_have_figures(tmp_path):
-    missing = [package for name, package in WANTED.items() if not shutil.which(name, path=PATH)]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (./dev bench installs them)")
     short = ("--rounds", "1", "--seconds", "0.3", "--no-callgrind", "--rows")
     printed = bench(tmp_path, *short, "decide-10,decide-10-none,login")
     cells = {row["name"]: row["cells"] for row in result(tmp_path)["rows"]}
