@@ -3,34 +3,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-
-/* sched_setattr(2), which the C library of Debian 12 has no wrapper for: struct sched_attr as of
- * its first version. */
-struct sched_attributes {
-    uint32_t size;
-    uint32_t policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime_ns; /* without a deadline: the slice */
-    uint64_t deadline_ns;
-    uint64_t period_ns;
-};
-
-/* A worker that wakes on the processor of such a thread would wait for the end of its slice. Linux
- * before 6.12 knows no slices, and leaves it at the rest. */
-#define SLICE_NS 100000
-#define NICE 10 /* more than the thread that began it has */
-#define NICE_MAX 19
+#include "base/thread.h"
 
 struct aside {
     const char *name;
@@ -41,24 +18,6 @@ struct aside {
     struct list tasks;   /* under lock, as ending */
     bool ending;
 };
-
-void aside_begin(const char *name)
-{
-    struct sched_attributes attributes = {
-        .size = sizeof(attributes),
-        .policy = SCHED_BATCH,
-        .nice = MIN(getpriority(PRIO_PROCESS, 0) + NICE, NICE_MAX),
-        .runtime_ns = SLICE_NS,
-    };
-
-    (void)pthread_setname_np(pthread_self(), name);
-    (void)syscall(SYS_sched_setattr, 0, &attributes, 0U);
-}
-
-void aside_give_way(void)
-{
-    (void)sched_yield();
-}
 
 /* The next task, off the list; NULL: the end has come. */
 static struct aside_task *next_task(struct aside *aside)
@@ -82,7 +41,7 @@ static void *run(void *arg)
     struct aside *aside = arg;
     struct aside_task *task;
 
-    aside_begin(aside->name);
+    thread_begin(aside->name, THREAD_ASIDE);
     while ((task = next_task(aside)) != NULL) {
         task->run(task);
     }

@@ -3,8 +3,8 @@
 
 /*
  * Work aside: long computations next to workers that must answer within
- * microseconds, on the same processors. Tasks are run one after the other on
- * one thread, which begins when it is first needed and stays.
+ * microseconds, on the same processors (THREAD_ASIDE). Tasks are run one after
+ * the other on one thread, which begins when it is first needed and stays.
  */
 
 #include "base/attr.h"
@@ -16,14 +16,6 @@ struct aside_task {
     struct list node;
     void (*run)(struct aside_task *task); /* the task may be freed */
 };
-
-/* For the thread that calls, which is named so (15 characters at most): from now on it never
- * preempts who has just woken, and gives way to who does soon. It gets little while the others
- * want all. */
-void aside_begin(const char *name);
-/* Between steps of some 0.1 ms of a long computation, on any thread: who waits for the processor
- * goes first. Where the scheduler owes the thread some time it would have until the next tick. */
-void aside_give_way(void);
 
 /* name is borrowed and static. 0 or -ENOMEM. */
 MUST_USE int aside_new(const char *name, struct aside **ret);

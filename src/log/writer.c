@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "log/event_line.h"
 #include "log/journal.h"
 #include "log/ring.h"
@@ -255,7 +256,7 @@ static void *writer_main(void *arg)
 {
     struct log_writer *w = arg;
 
-    (void)pthread_setname_np(pthread_self(), "viaduct-log");
+    thread_begin("viaduct-log", THREAD_USUAL);
     (void)pthread_mutex_lock(&w->lock);
     while (wait_for_work(w)) {
         if (w->reopen) {

@@ -5,9 +5,9 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "base/aside.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "policy/auth_hash.h"
 
 struct auth_pool {
@@ -82,7 +82,7 @@ static void *run(void *arg)
     struct auth_task *task;
 
     mem_free(arg);
-    aside_begin("viaduct-auth");
+    thread_begin("viaduct-auth", THREAD_ASIDE);
     while ((task = next_task(start.pool)) != NULL) {
         task->run(task, start.hasher);
     }

@@ -7,11 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/aside.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/ref.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "conf/conf.h"
 #include "policy/domains_line.h"
 #include "policy/domains_set.h"
@@ -210,7 +210,7 @@ static int read_through(struct loading *loading, struct window *window, int fd)
         }
         window->len += (size_t)got;
         r = digest(loading, window);
-        aside_give_way();
+        thread_give_way();
     }
     if (r == 0 && window->len > 0) {
         r = take_line(loading, str_make(window->data, window->len));

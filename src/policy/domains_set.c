@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/aside.h"
 #include "base/err.h"
 #include "base/host.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 /* A name in set->names: its length (one byte), its flags (one byte; none: to be dropped), its
  * text. */
@@ -179,7 +179,7 @@ static void put(struct domains_set *set, size_t place)
 static void walk_gently(size_t *steps)
 {
     if (++*steps % STEPS_AT_ONCE == 0) {
-        aside_give_way();
+        thread_give_way();
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "log/log.h"
 #include "policy/snapshot.h"
 #include "server/admin_private.h"
@@ -149,7 +150,7 @@ static void *run(void *arg)
 {
     struct admin *admin = arg;
 
-    (void)pthread_setname_np(pthread_self(), "viaduct-admin");
+    thread_begin("viaduct-admin", THREAD_USUAL);
     if (loop_run(admin->loop) != 0) {
         log_event(LOG_ERROR, "admin", "polling failed: the admin socket is dead");
     }

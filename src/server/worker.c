@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "log/log.h"
@@ -144,7 +145,7 @@ static void *run(void *arg)
     char name[16];
 
     (void)snprintf(name, sizeof(name), "viaduct-%zu", w->index % 1000);
-    (void)pthread_setname_np(pthread_self(), name);
+    thread_begin(name, THREAD_PROMPT);
     if (loop_run(w->io.loop) != 0) {
         log_event(LOG_ERROR, "worker", "polling failed: worker %zu stops", w->index);
     }
