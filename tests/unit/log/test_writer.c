@@ -129,6 +129,14 @@ static void load_until(const char *file, const char *text)
     }
 }
 
+/* The writer has come to the end of the pipe: nothing more goes in. */
+static bool is_full(int fd)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLOUT};
+
+    return poll(&poller, 1, 0) == 0;
+}
+
 static void wait_errors(struct log_writer *writer, uint64_t count)
 {
     uint64_t end_ms = clock_mono_ms() + PATIENCE_MS;
@@ -184,27 +192,31 @@ Test(writer, writes_to_stdout)
     log_writer_stop(writer, STOP_MS);
 }
 
-/* Lines into a pipe that nobody reads, until it and the queue are full and 50 more were refused.
- * Then a reader comes, one more line is put, and everything ends up in seen. */
+/* Lines into a pipe that nobody reads, until it is full and 50 more were refused in a row. Then a
+ * reader comes, one more line is put, and everything ends up in seen. */
 static void overflow_and_recover(size_t buffer_bytes, bool json)
 {
+    uint64_t end_ms = clock_mono_ms() + PATIENCE_MS;
     unsigned number = 0;
     unsigned refused = 0;
+    unsigned in_a_row = 0;
     int fds[2];
     char last[32];
     struct log_writer *writer;
 
     cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
     writer = writer_on(fds[1], buffer_bytes, json);
-    (void)close(fds[1]);
-    for (unsigned in_a_row = 0; in_a_row < 50; in_a_row++) {
+    while (in_a_row < 50) {
         if (put_numbered(writer, number++, 1000)) {
             in_a_row = 0;
         } else {
+            cr_assert(clock_mono_ms() < end_ms, "still room in the pipe");
             refused++;
-            (void)poll(NULL, 0, 1); /* lets the thread come to the pipe's end */
+            in_a_row += is_full(fds[1]);
+            (void)poll(NULL, 0, 1);
         }
     }
+    (void)close(fds[1]);
     cr_assert_eq(log_writer_dropped(writer), refused);
     cr_assert(number - refused >= 20 + buffer_bytes / 1000, "pipe and queue were not full");
 
@@ -402,8 +414,11 @@ Test(writer, begins_a_begun_line_anew_in_a_new_file)
     struct log_writer *writer = writer_with_half_a_line();
 
     cr_assert_eq(rename(path, old_path), 0);
-    limit_file_size(RLIM_INFINITY);
+    /* It begins the line there before there is room for the rest of it: had the old file room, the
+     * rest might go there just before it is given up. */
     (void)log_writer_reopen(writer);
+    load_until(path, "0 x");
+    limit_file_size(RLIM_INFINITY);
     load_until(path, "\n1 x");
     log_writer_stop(writer, STOP_MS);
     load(path);
@@ -483,6 +498,9 @@ Test(writer, stop_keeps_its_deadline_with_a_stuck_reader)
     stuck = writer_on(out[1], 256 * 1024, false);
     for (unsigned i = 0; i < 200; i++) {
         cr_assert(put_numbered(stuck, i, 1000));
+    }
+    while (!is_full(out[1])) {
+        (void)poll(NULL, 0, 1);
     }
     kept = dup(STDERR_FILENO);
     cr_assert_eq(dup2(err[1], STDERR_FILENO), STDERR_FILENO);
