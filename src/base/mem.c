@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define LARGE_BYTES (256 << 10)
 
@@ -13,7 +14,6 @@
 
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 /* The file named by VIADUCT_FAULTS, shared with the test, which writes first_failing and
  * last_failing at any time. tests/system/faults.py knows this layout. */
@@ -243,6 +243,16 @@ void mem_unmap(void *ptr, size_t size)
 }
 
 #endif
+
+void mem_discard(void *ptr, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t before = (page - (uintptr_t)ptr % page) % page;
+
+    if (size >= before + page) {
+        (void)madvise((char *)ptr + before, (size - before) / page * page, MADV_DONTNEED);
+    }
+}
 
 bool mem_add(size_t a, size_t b, size_t *ret)
 {

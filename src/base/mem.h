@@ -45,6 +45,9 @@ void mem_give_back_large(void);
  * the caller; given back, with the same size, they are the kernel's again. */
 MUST_USE void *mem_map(size_t size, size_t align);
 void mem_unmap(void *ptr, size_t size);
+/* Of size bytes at ptr, inside an allocation, what is in them is of no use any more: their whole
+ * pages are the kernel's until they are written to again. */
+void mem_discard(void *ptr, size_t size);
 
 /* Whether memory that is given back may be kept for its next user: not while a test wants to see
  * every allocation. */

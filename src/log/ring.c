@@ -52,6 +52,7 @@ bool ring_put(struct ring *ring, struct str lines)
     memcpy(ring->bytes + at, lines.ptr, until_wrap);
     memcpy(ring->bytes, lines.ptr + until_wrap, lines.len - until_wrap);
     ring->used += lines.len;
+    ring->touched = MAX(ring->touched, MIN(at + lines.len, ring->cap));
     return true;
 }
 
@@ -73,6 +74,17 @@ int ring_front(const struct ring *ring, size_t max_bytes, struct iovec ret_parts
     return parts[1].len > 0 ? 2 : 1;
 }
 
+/* A reader that keeps up touches the same few pages; what lines took that waited for a slow one
+ * goes back. */
+static void begin_anew(struct ring *ring)
+{
+    ring->first = 0;
+    if (ring->touched > RING_KEPT_BYTES) {
+        mem_discard(ring->bytes + RING_KEPT_BYTES, ring->touched - RING_KEPT_BYTES);
+        ring->touched = RING_KEPT_BYTES;
+    }
+}
+
 void ring_sent(struct ring *ring, size_t len)
 {
     struct str parts[2];
@@ -90,7 +102,7 @@ void ring_sent(struct ring *ring, size_t len)
     ring->used -= whole;
     ring->sent -= whole;
     if (ring->used == 0) {
-        ring->first = 0; /* a reader that keeps up touches the same few pages */
+        begin_anew(ring);
     }
 }
 

@@ -19,10 +19,14 @@
 struct ring {
     char *bytes; /* owned */
     size_t cap;
-    size_t first; /* where the oldest line not wholly sent begins */
-    size_t used;  /* bytes from there */
-    size_t sent;  /* how many of them went out; less than used, or 0 */
+    size_t first;   /* where the oldest line not wholly sent begins */
+    size_t used;    /* bytes from there */
+    size_t sent;    /* how many of them went out; less than used, or 0 */
+    size_t touched; /* bytes from the start that have memory: that far lines have come */
 };
+
+/* What an empty ring keeps of its memory. */
+#define RING_KEPT_BYTES ((size_t)256 << 10)
 
 /* 0, or -ENOMEM. */
 MUST_USE int ring_init(struct ring *ring, size_t cap);

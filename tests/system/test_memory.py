@@ -2,14 +2,16 @@
 """What idle connections cost, and what a peak of busy ones leaves behind: little, of memory and of
 processor time."""
 
+import os
 import resource
 import socket
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from wire import wait_until
+from wire import request_bytes, wait_until
 
 pytestmark = [pytest.mark.serial, pytest.mark.notsan]
 
@@ -178,6 +180,38 @@ def test_peak_is_given_back(lab, descriptors, figure, stay):
     figure(
         f"{count} requests at once, {'some clients stay' if stay else 'then none'}: resident"
         f" {start / MIB:.1f} MiB, {peak / MIB:.1f} MiB at the peak, {end / MIB:.1f} MiB after it"
+    )
+
+
+def test_lines_that_waited_for_a_slow_reader_leave_nothing(lab, figure):
+    """log.buffer is what may wait, not what is kept."""
+    end, given = os.pipe()
+    proxy = lab.fresh("server.workers=1", release=True, stdout=given, check_leaks=False)
+    os.close(given)
+    proxy.use_listening_port()
+    client = lab.client(proxy)
+    refused = f"{proxy.url}/loop"
+    client.get(refused)
+    start = settled(proxy)
+    for _ in range(200):
+        client.send(50 * request_bytes("GET", refused))
+        for _ in range(50):
+            client.read_response()
+    peak = proxy.resident_bytes()
+    assert peak - start >= 2 * MIB, "no line waited"
+
+    def read_log():
+        while os.read(end, 1 << 20):
+            pass
+        os.close(end)
+
+    reader = threading.Thread(target=read_log)
+    reader.start()
+    lab.at_end(lambda: (proxy.stop(), reader.join()))
+    wait_until(lambda: proxy.resident_bytes() - start <= MIB / 2, "the memory to go back")
+    figure(
+        f"10,000 lines that waited: resident {start / MIB:.1f} MiB before, {peak / MIB:.1f} MiB"
+        f" then, {proxy.resident_bytes() / MIB:.1f} MiB once they are read"
     )
 
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "log/ring.h"
@@ -117,5 +120,42 @@ Test(ring, round_and_round)
     }
     cr_assert(sent.len > 400);
     cr_assert(str_eq(text_str(&sent), text_str(&seen)));
+    ring_deinit(&ring);
+}
+
+/* How much of the ring's memory it has of the kernel. */
+static size_t resident_bytes(const struct ring *ring)
+{
+    static unsigned char pages[2048];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *from = ring->bytes + (page - (size_t)ring->bytes % page) % page;
+    size_t count = (ring->cap - (size_t)(from - ring->bytes)) / page;
+    size_t total = 0;
+
+    cr_assert(count <= sizeof(pages));
+    cr_assert_eq(mincore(from, count * page, pages), 0);
+    for (size_t i = 0; i < count; i++) {
+        total += pages[i] % 2 * page;
+    }
+    return total;
+}
+
+Test(ring, gives_back_what_waiting_lines_took)
+{
+    static char line[1000];
+    struct ring ring;
+
+    memset(line, 'x', sizeof(line) - 1);
+    line[sizeof(line) - 1] = '\n';
+    cr_assert_eq(ring_init(&ring, 4 << 20), 0);
+    for (int round = 0; round < 2; round++) {
+        while (ring_put(&ring, str_make(line, sizeof(line)))) {
+        }
+        cr_assert_geq(resident_bytes(&ring), 4000000);
+        ring_sent(&ring, ring.used - sizeof(line));
+        cr_assert_geq(resident_bytes(&ring), 4000000, "the last one still waits");
+        ring_sent(&ring, sizeof(line));
+        cr_assert_leq(resident_bytes(&ring), RING_KEPT_BYTES);
+    }
     ring_deinit(&ring);
 }
