@@ -21,11 +21,6 @@ def ms(seconds):
     return f"{int(seconds * 1000)}ms"
 
 
-def be_slow(seconds):
-    """A peer that takes its time is what these tests are about."""
-    threading.Event().wait(seconds)
-
-
 # --- Before a head --------------------------------------------------------------------------------
 
 
@@ -78,29 +73,32 @@ def answer_early(peer):
 
 def answered_early(lab, length, *options):
     """A client that has its answer and owes the rest of a body, of which one byte was sent; the
-    daemon, and the request's target."""
+    daemon, the request's target, and when it began."""
     proxy = lab.viaduct(f"timeouts.idle={ms(LIMIT)}", *options)
     target = lab.origin(answer_early).url("/early")
     client = lab.client(proxy)
+    begin = time.monotonic()
     client.send(request_bytes("PUT", target, [("Content-Length", str(length))]) + b"x")
     response = client.read_response()
     assert response.status == 200 and not response.has("Connection")
-    return client, proxy, target
+    return client, proxy, target, begin
 
 
 def test_rest_of_a_body_may_take_its_time(lab):
     """It moves: timeouts.idle does not end it, however long it takes in all."""
-    client, proxy, target = answered_early(lab, 11)
-    for _ in range(10):
-        be_slow(LIMIT / 4)
-        client.send(b"x")
-    assert client.get(lab.origin(OK).url("/next")).status == 200
-    assert proxy.wait_request(target)["end"] == "complete"
+
+    def attempt(pace):
+        client, proxy, target, _ = answered_early(lab, 11)
+        for _ in range(10):
+            pace.move(LIMIT / 4, client.send, b"x")
+        assert client.get(lab.origin(OK).url("/next")).status == 200
+        assert proxy.wait_request(target)["end"] == "complete"
+
+    wire.keeping_below(LIMIT, attempt)
 
 
 def test_rest_of_a_body_that_does_not_come(lab):
-    client, proxy, target = answered_early(lab, 11)
-    begin = time.monotonic()
+    client, proxy, target, begin = answered_early(lab, 11)
     client.expect_end()
     assert LIMIT - 0.05 <= time.monotonic() - begin <= LIMIT + SLACK
     line = proxy.wait_request(target)

@@ -262,13 +262,16 @@ def test_header_counts_from_the_first_byte(lab):
     proxy = lab.viaduct(f"timeouts.header={ms(LIMIT)}")
     origin = lab.origin(OK)
     data = request_bytes("GET", origin.url("/header"))
-    for _ in range(2):
+
+    def slow_head(pace):
         client = lab.client(proxy)
-        be_slow(BELOW)
-        client.send(data[:1])
-        be_slow(BELOW)
-        client.send(data[1:])
+        pace.move(BELOW, client.send, data[:1])
+        pace.move(BELOW, client.send, data[1:])
         assert client.read_response().status == 200
+        return client
+
+    for _ in range(2):
+        client = wire.keeping_below(LIMIT, slow_head)
         be_slow(2 * BELOW)  # between requests it does not count
         begin = time.monotonic()
         client.send(data[:-1])
@@ -309,13 +312,16 @@ def test_tcp_keepalive(lab, seconds):
 
 
 def test_keep_alive(lab):
-    client = lab.client(lab.viaduct(f"timeouts.keep_alive={ms(LIMIT)}"))
+    proxy = lab.viaduct(f"timeouts.keep_alive={ms(LIMIT)}")
     origin = lab.origin(OK)
-    for _ in range(3):
-        assert client.get(origin.url()).status == 200
-        be_slow(BELOW)
-    assert client.get(origin.url()).status == 200
-    begin = time.monotonic()
+
+    def keep(pace):
+        client = lab.client(proxy)
+        for _ in range(4):
+            assert pace.move(BELOW, client.get, origin.url()).status == 200
+        return client, pace.since
+
+    client, begin = wire.keeping_below(LIMIT, keep)
     client.expect_end("fin")
     in_time(took(begin))
 
@@ -383,19 +389,22 @@ def test_connect_counts_for_a_second_sending_too(lab):
 
 
 def test_response_counts_from_the_requests_last_byte(lab):
-    def script(peer):
-        while (request := peer.read_request()) is not None:
-            be_slow(2.5 * LIMIT if request.target == "/late" else BELOW)
-            peer.send(OK)
-
     proxy = lab.viaduct(f"timeouts.response={ms(LIMIT)}")
-    origin = lab.origin(lambda peer: ignore(lambda: script(peer)))
-    client = lab.client(proxy)
-    client.send(request_bytes("PUT", origin.url("/slow"), [("Content-Length", "3")]))
-    for byte in (b"a", b"b", b"c"):
-        be_slow(BELOW)
-        client.send(byte)
-    assert client.read_response().status == 200
+
+    def attempt(pace):
+        def script(peer):
+            while (request := peer.read_request()) is not None:
+                pace.move(2.5 * LIMIT if request.target == "/late" else BELOW, peer.send, OK)
+
+        origin = lab.origin(lambda peer: ignore(lambda: script(peer)))
+        client = lab.client(proxy)
+        client.send(request_bytes("PUT", origin.url("/slow"), [("Content-Length", "3")]))
+        for byte in (b"a", b"b", b"c"):
+            pace.move(BELOW, client.send, byte)
+        assert client.read_response().status == 200
+        return client, origin
+
+    client, origin = wire.keeping_below(LIMIT, attempt)
     begin = time.monotonic()
     assert client.get(origin.url("/late")).status == 504
     in_time(took(begin))
@@ -404,21 +413,32 @@ def test_response_counts_from_the_requests_last_byte(lab):
 def test_idle_counts_from_the_last_byte_moved(lab):
     """An origin that sends a byte now and then is slow, not idle."""
 
-    def script(peer):
-        request = peer.read_request()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
-        for byte in (b"a", b"b", b"c", b"d"):
-            be_slow(2.5 * LIMIT if byte == b"c" and request.target == "/stalls" else BELOW)
-            peer.send(byte)
-
     proxy = lab.viaduct(f"timeouts.idle={ms(LIMIT)}")
-    origin = lab.origin(lambda peer: ignore(lambda: script(peer)))
-    client = lab.client(proxy)
-    assert client.get(origin.url("/drips")).body == b"abcd"
-    client.request("GET", origin.url("/stalls"))
-    response = client.read_response_head()
-    client.read_exactly(2)
-    begin = time.monotonic()
+
+    def ask(pace, path, stalls_before=None):
+        def script(peer):
+            peer.read_request()
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            for byte in (b"a", b"b", b"c", b"d"):
+                pace.move(2.5 * LIMIT if byte == stalls_before else BELOW, peer.send, byte)
+
+        origin = lab.origin(lambda peer: ignore(lambda: script(peer)))
+        client = lab.client(proxy)
+        client.request("GET", origin.url(path))
+        return client, client.read_response_head(), origin
+
+    def drip(pace):
+        client, response, _ = ask(pace, "/drips")
+        client.read_body(response, "length")
+        assert response.body == b"abcd"
+
+    def stall(pace):
+        client, response, origin = ask(pace, "/stalls", stalls_before=b"c")
+        client.read_exactly(2)
+        return client, response, origin, pace.since
+
+    wire.keeping_below(LIMIT, drip)
+    client, response, origin, begin = wire.keeping_below(LIMIT, stall)
     client.read_body(response, "length", may_be_cut=True)
     assert response.cut
     in_time(took(begin))
@@ -430,15 +450,18 @@ def test_tunnel_idle_counts_from_the_last_byte_moved(lab, side):
     proxy = lab.viaduct(f"timeouts.tunnel_idle={ms(LIMIT)}")
     over = threading.Event()
     lab.at_end(over.set)
-    origin = lab.origin(lambda peer: over.wait(wire.DEADLINE))
-    client = lab.tunnel(proxy, origin)
-    peer = origin.wait_peers(1)[0]
-    near, far = (client, peer) if side == "client" else (peer, client)
-    for _ in range(3):
-        be_slow(BELOW)
-        near.send(b"x")
-        far.read_exactly(1)
-    begin = time.monotonic()
+
+    def attempt(pace):
+        origin = lab.origin(lambda peer: over.wait(wire.DEADLINE))
+        client = lab.tunnel(proxy, origin)
+        peer = origin.wait_peers(1)[0]
+        near, far = (client, peer) if side == "client" else (peer, client)
+        for _ in range(3):
+            pace.move(BELOW, near.send, b"x")
+            far.read_exactly(1)
+        return far, pace.since
+
+    far, begin = wire.keeping_below(LIMIT, attempt)
     far.read_to_end()
     in_time(took(begin))
 
@@ -481,20 +504,22 @@ def test_the_whole_of_it(lab, kind):
 
 def test_pool_idle(lab):
     proxy = lab.viaduct(f"pool.idle={ms(LIMIT)}")
-    ended = []
 
-    def script(peer):
-        wire.answer_all(peer, OK)
-        ended.append(time.monotonic())
+    def attempt(pace):
+        ended = []
 
-    origin = lab.origin(script)
-    client = lab.client(proxy)
-    for _ in range(3):
-        assert client.get(origin.url()).status == 200
-        be_slow(BELOW)
-    assert client.get(origin.url()).status == 200
-    begin = time.monotonic()
-    assert len(origin.peers) == 1
+        def script(peer):
+            wire.answer_all(peer, OK)
+            ended.append(time.monotonic())
+
+        origin = lab.origin(script)
+        client = lab.client(proxy)
+        for _ in range(4):
+            assert pace.move(BELOW, client.get, origin.url()).status == 200
+        assert len(origin.peers) == 1
+        return ended, pace.since
+
+    ended, begin = wire.keeping_below(LIMIT, attempt)
     wait_until(lambda: ended, "the idle connection to be closed")
     in_time(ended[0] - begin)
 

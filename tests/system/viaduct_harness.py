@@ -422,7 +422,8 @@ class Lab:
         for daemon in self.used:
             if not self._attempt(faults, daemon.settle):
                 daemon.kill()
-                self.shared = {k: v for k, v in self.shared.items() if v is not daemon}
+                for options in [o for o, other in self.shared.items() if other is daemon]:
+                    del self.shared[options]  # which the session has too
         for daemon in self.own:
             if daemon.process.poll() is None:
                 self._attempt(faults, daemon.settle)

@@ -33,6 +33,37 @@ def wait_until(predicate, what="a condition", deadline=DEADLINE):
         time.sleep(0.005)
 
 
+class Pace:
+    """The moves of a peer that takes its time: each comes a while behind the one before."""
+
+    def __init__(self):
+        self.since = time.monotonic()  # when the last move began
+        self.longest = 0  # from one's begin to the next one's end
+
+    def move(self, seconds, action, *args):
+        """Waits, then does it."""
+        threading.Event().wait(seconds)
+        begin = time.monotonic()
+        value = action(*args)
+        self.longest = max(self.longest, time.monotonic() - self.since)
+        self.since = begin
+        return value
+
+
+def keeping_below(limit, attempt):
+    """Runs attempt(pace), whose moves are to stay below a limit. Where the machine held one up
+    beyond it, a failure says nothing of the proxy: then once more."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        pace = Pace()
+        try:
+            return attempt(pace)
+        except (AssertionError, EOFError, OSError):
+            now = time.monotonic()
+            if max(pace.longest, now - pace.since) < limit or now > end:
+                raise
+
+
 class ProtocolError(AssertionError):
     """The other side wrote something that is not strict HTTP/1."""
 
