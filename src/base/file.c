@@ -88,12 +88,11 @@ static int read_all(int fd, size_t guess, size_t max_bytes, char **ret_text, siz
     return 0;
 }
 
-int file_read(const char *path, size_t max_bytes, struct file_stamp *ret_stamp, char **ret_text,
-              size_t *ret_len)
+int file_open(const char *path, struct file_stamp *ret_stamp, int *ret_fd)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
-    int r;
+    int r = 0;
 
     if (fd < 0) {
         return -errno;
@@ -102,11 +101,29 @@ int file_read(const char *path, size_t max_bytes, struct file_stamp *ret_stamp, 
         r = -errno;
     } else if (!S_ISREG(st.st_mode)) {
         r = FILE_NOT_REGULAR;
-    } else {
-        r = read_all(fd, (size_t)MAX(st.st_size, 0), max_bytes, ret_text, ret_len);
     }
+    if (r != 0) {
+        (void)close(fd);
+        return r;
+    }
+    *ret_stamp = file_stamp_of(&st);
+    *ret_fd = fd;
+    return 0;
+}
+
+int file_read(const char *path, size_t max_bytes, struct file_stamp *ret_stamp, char **ret_text,
+              size_t *ret_len)
+{
+    struct file_stamp stamp;
+    int fd;
+    int r = file_open(path, &stamp, &fd);
+
+    if (r != 0) {
+        return r;
+    }
+    r = read_all(fd, (size_t)MAX(stamp.size_bytes, 0), max_bytes, ret_text, ret_len);
     if (r == 0 && ret_stamp) {
-        *ret_stamp = file_stamp_of(&st);
+        *ret_stamp = stamp;
     }
     (void)close(fd);
     return r;

@@ -36,8 +36,11 @@ bool file_stamp_is_fresh(const struct file_stamp *stamp);
 #define FILE_FRESH_MS 100
 bool file_stamp_eq(const struct file_stamp *a, const struct file_stamp *b);
 
+/* Opens it to be read: 0, *ret_fd (the caller closes it) and the stamp from before anything is
+ * read. FILE_NOT_REGULAR, or the errno of open(2) or fstat(2). Never blocks on a pipe. */
+MUST_USE int file_open(const char *path, struct file_stamp *ret_stamp, int *ret_fd);
 /* The whole file: 0 and *ret_text (owned, mem_free, not NUL-terminated; may be NULL when empty)
- * with the stamp from before it was read. FILE_NOT_REGULAR, -EFBIG beyond max_bytes, -ENOMEM, or
- * the errno of open(2) or read(2). Never blocks on a pipe. ret_stamp may be NULL. */
+ * with its stamp, as file_open has it. -EFBIG beyond max_bytes, -ENOMEM, what file_open returns, or
+ * the errno of read(2). ret_stamp may be NULL. */
 MUST_USE int file_read(const char *path, size_t max_bytes, struct file_stamp *ret_stamp,
                        char **ret_text, size_t *ret_len);

@@ -2,12 +2,9 @@
 #include "policy/domains.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/ref.h"
 #include "base/text.h"
@@ -19,10 +16,6 @@
 #define READ_BYTES (64U * 1024) /* at once; a longer line is broken */
 #define BROKEN_SHOWN 10
 #define EXCERPT_MAX 60 /* bytes of a broken line in its message */
-
-/* A file that has changed so shortly before it was read may change again without another stamp: the
- * kernel's clock for files goes by ticks. */
-#define FRESH_MS 100
 
 struct domains {
     struct ref ref;
@@ -227,30 +220,17 @@ static int read_fd(struct loading *loading, int fd)
     return r;
 }
 
-static uint64_t time_ms(struct timespec at)
-{
-    return (uint64_t)at.tv_sec * 1000 + (uint64_t)at.tv_nsec / 1000000;
-}
-
 /* Sets the stamp too, from before the reading. */
 static int read_file(struct loading *loading, struct domains *domains)
 {
-    int fd = open(loading->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    int r;
+    int fd;
+    int r = file_open(loading->path, &domains->stamp, &fd);
 
-    if (fd < 0) {
-        return -errno;
+    if (r != 0) {
+        return r;
     }
-    if (fstat(fd, &st) < 0) {
-        r = -errno;
-    } else if (!S_ISREG(st.st_mode)) {
-        r = FILE_NOT_REGULAR;
-    } else {
-        domains->stamp = file_stamp_of(&st);
-        domains->is_fresh = time_ms(st.st_ctim) + FRESH_MS > clock_wall_ms();
-        r = read_fd(loading, fd);
-    }
+    domains->is_fresh = file_stamp_is_fresh(&domains->stamp);
+    r = read_fd(loading, fd);
     (void)close(fd);
     return r;
 }

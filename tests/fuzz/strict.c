@@ -63,6 +63,15 @@ static enum strict_result read_line(struct str in, struct str *ret)
     return STRICT_MORE;
 }
 
+/* The line that begins at in.ptr[*at], which moves behind it. */
+static enum strict_result next_line(struct str in, size_t *at, struct str *ret)
+{
+    enum strict_result result = read_line(str_from(in, *at), ret);
+
+    *at += result == STRICT_OK ? ret->len + 2 : 0;
+    return result;
+}
+
 static struct str cut_blank(struct str *rest)
 {
     const char *blank = rest->len > 0 ? memchr(rest->ptr, ' ', rest->len) : NULL;
@@ -134,13 +143,11 @@ enum strict_result strict_read_head(struct str in, bool is_request, bool blank_b
     ret->len = 0;
     for (bool first = true;; first = false) {
         struct str line;
-        enum strict_result result =
-            read_line(str_make(in.ptr + ret->len, in.len - ret->len), &line);
+        enum strict_result result = next_line(in, &ret->len, &line);
 
         if (result != STRICT_OK) {
             return result;
         }
-        ret->len += line.len + 2;
         if (first) {
             if (!read_start(line, is_request, ret)) {
                 return STRICT_BAD;
@@ -205,13 +212,11 @@ static enum strict_result read_trailers(struct str in, struct strict_chunks *ret
     for (;;) {
         struct strict_field field;
         struct str line;
-        enum strict_result result =
-            read_line(str_make(in.ptr + ret->len, in.len - ret->len), &line);
+        enum strict_result result = next_line(in, &ret->len, &line);
 
         if (result != STRICT_OK) {
             return result;
         }
-        ret->len += line.len + 2;
         if (line.len == 0) {
             return STRICT_OK;
         }
@@ -228,23 +233,21 @@ enum strict_result strict_read_chunks(struct str in, struct fuzz_bytes *body,
 {
     *ret = (struct strict_chunks){.is_plain = true};
     for (;;) {
-        struct str rest = str_make(in.ptr + ret->len, in.len - ret->len);
-        enum strict_result result;
+        struct str rest;
         struct str line;
         size_t size;
+        enum strict_result result = next_line(in, &ret->len, &line);
 
-        result = read_line(rest, &line);
         if (result != STRICT_OK) {
             return result;
         }
         if (!read_size(line, &size, ret)) {
             return STRICT_BAD;
         }
-        ret->len += line.len + 2;
         if (size == 0) {
             return read_trailers(in, ret);
         }
-        rest = str_make(in.ptr + ret->len, in.len - ret->len);
+        rest = str_from(in, ret->len);
         if (rest.len < size || rest.len - size < 2) {
             size = rest.len < size ? rest.len : size;
             fuzz_bytes_put(body, str_make(rest.ptr, size));

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import steady
 import viaduct_harness
 
 
@@ -47,6 +48,14 @@ def lab(request, shared_daemons, tmp_path):
     faults = laboratory.close()
     if faults:
         raise faults[0]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """What makes steady load."""
+    programs = steady.Bench(tmp_path_factory.mktemp("bench"))
+    yield programs
+    programs.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 """A real systemd as first process of namespaces of its own, on a copy of this machine's root that is
 thrown away: an overlay, its own network with nothing but lo, its own cgroup tree."""
 
-import contextlib
-import ctypes
 import json
 import os
 import re
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import networks
 from wire import DEADLINE, wait_until
 
 # $1 is the directory to work in; $1/files goes into the root.
@@ -135,16 +134,9 @@ class Box:
         """A path in the box, as seen from here."""
         return Path(f"/proc/{self.init}/root") / inside.lstrip("/")
 
-    @contextlib.contextmanager
     def network(self):
-        """The calling thread is in the box's network: sockets made meanwhile belong there."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as home, open(f"/proc/{self.init}/ns/net") as there:
-            assert libc.setns(there.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-            try:
-                yield
-            finally:
-                assert libc.setns(home.fileno(), 0) == 0
+        """For with: the calling thread is in the box's network."""
+        return networks.inside(f"/proc/{self.init}/ns/net")
 
     def process_of(self, unit):
         """The process id of a unit's main process, as seen from here."""

@@ -3,11 +3,11 @@
 
 import hashlib
 import re
-import socket
 import threading
 
 import pytest
 
+import viaduct_harness
 import wire
 from wire import free_port, request_bytes
 
@@ -79,7 +79,7 @@ def test_origin_that_speaks_first(lab):
 def test_name_and_ipv6_targets(lab):
     proxy = lab.viaduct()
     origin = lab.origin(echo)
-    six = lab.origin(echo, host="::1") if has_ipv6() else None
+    six = lab.origin(echo, host="::1") if viaduct_harness.has_ipv6() else None
     for authority in filter(
         None, [f"localhost:{origin.port}", f"LocalHost:{origin.port}", six and six.authority]
     ):
@@ -88,15 +88,6 @@ def test_name_and_ipv6_targets(lab):
         assert client.read_response(to="CONNECT").status == 200
         client.send(b"x")
         assert client.read_exactly(1) == b"x"
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize(

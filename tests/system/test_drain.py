@@ -2,25 +2,12 @@
 """TERM and INT: what is idle goes, what runs may go on for server.grace, the end is status 0."""
 
 import signal
-import threading
 import time
 
 import pytest
 
 import wire
-from wire import response_bytes, wait_until
-
-
-def gated(lab, answer=response_bytes(body=b"ok")):
-    def script(peer):
-        while peer.read_request() is not None:
-            assert origin.gate.wait(wire.DEADLINE)
-            peer.send(answer)
-
-    origin = lab.origin(script)
-    origin.gate = threading.Event()
-    lab.at_end(origin.gate.set)
-    return origin
+from wire import wait_until
 
 
 def is_listening(proxy):
@@ -43,7 +30,7 @@ def test_idle_daemon_ends_at_once(lab, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_runs_is_finished(lab, number):
     proxy = lab.fresh()
-    origin = gated(lab)
+    origin = lab.gated_origin()
     idle, busy = lab.client(proxy), lab.client(proxy)
     quick = lab.origin()
     idle.get(quick.url())
@@ -80,7 +67,7 @@ def test_tunnel_may_go_on_for_the_grace(lab):
 
 def test_grace_is_the_limit(lab):
     proxy = lab.fresh("server.grace=600ms")
-    origin = gated(lab)
+    origin = lab.gated_origin()
     client = lab.client(proxy)
     client.request("GET", origin.url("/long"))
     tunnel = lab.tunnel(proxy, lab.origin(lambda peer: peer.read_to_end()))
@@ -98,7 +85,7 @@ def test_grace_is_the_limit(lab):
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_second_signal_cuts_at_once(lab, second):
     proxy = lab.fresh()
-    origin = gated(lab)
+    origin = lab.gated_origin()
     client = lab.client(proxy)
     client.request("GET", origin.url("/cut"))
     origin.wait_requests(1)
@@ -113,7 +100,7 @@ def test_second_signal_cuts_at_once(lab, second):
 
 def test_hup_during_the_drain_is_ignored_with_a_line(lab):
     proxy = lab.fresh()
-    origin = gated(lab)
+    origin = lab.gated_origin()
     client = lab.client(proxy)
     client.request("GET", origin.url())
     origin.wait_requests(1)

@@ -2,7 +2,6 @@
 """System calls, networks and peers that fail: each failure has its answer and its log line, leaves
 nothing behind, and the next request works."""
 
-import ctypes
 import errno
 import mmap
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import networks
 import wire
 from dns_server import DnsServer, Reply
 from viaduct_harness import binary
@@ -398,19 +398,8 @@ class Namespace:
         )
 
     def inside(self, action):
-        result = []
-
-        def run():
-            with open(f"/proc/{self.proxy.pid}/ns/net", encoding="ascii") as file:
-                libc = ctypes.CDLL(None, use_errno=True)
-                assert libc.setns(file.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-            result.append(action())
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join(wire.DEADLINE)
-        assert result, "nothing came of it"
-        return result[0]
+        with networks.inside(f"/proc/{self.proxy.pid}/ns/net"):
+            return action()
 
     def client(self):
         return self.inside(lambda: self.lab.client(self.proxy))

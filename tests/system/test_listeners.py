@@ -17,16 +17,7 @@ import wire
 from wire import free_port
 
 
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+needs_ipv6 = pytest.mark.skipif(not viaduct_harness.has_ipv6(), reason="this machine has no IPv6")
 
 
 def works(lab, address):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from steady import Bench
 from viaduct_harness import parse_logfmt
 from wire import wait_until
 
@@ -22,13 +21,6 @@ pytestmark = [pytest.mark.serial, pytest.mark.notsan]
 ROUNDS = 9  # with trouble and without, in turn
 LOAD = {"rate": 1000, "connections": 20, "seconds": 1}
 OPTIONS = ["server.workers=1", "log.buffer=64K", "log.level=warning", "pool.idle=1s"]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    programs = Bench(tmp_path_factory.mktemp("bench"))
-    yield programs
-    programs.close()
 
 
 class Account:

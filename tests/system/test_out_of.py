@@ -2,7 +2,6 @@
 """Out of connections or descriptors: what is idle goes first, then clients wait, then all goes
 on. Never a spin, never a hang."""
 
-import threading
 import time
 
 import pytest
@@ -11,20 +10,6 @@ import wire
 from wire import wait_until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-def gated_origin(lab):
-    """An origin that answers when its gate is open."""
-
-    def script(peer):
-        while peer.read_request() is not None:
-            assert origin.gate.wait(wire.DEADLINE)
-            peer.send(ANSWER)
-
-    origin = lab.origin(script)
-    origin.gate = threading.Event()
-    lab.at_end(origin.gate.set)
-    return origin
 
 
 def cpu_use(daemon, seconds=1.0):
@@ -47,7 +32,7 @@ def test_more_clients_than_max_connections_wait_their_turn(lab):
 
 def test_clients_beyond_max_connections_wait_in_the_backlog_without_a_spin(lab):
     proxy = lab.fresh("server.max_connections=10", "server.workers=1")
-    origin = gated_origin(lab)
+    origin = lab.gated_origin()
     busy = [lab.client(proxy) for _ in range(10)]
     for client in busy:
         client.request("GET", origin.url("/busy"))
@@ -128,7 +113,7 @@ def test_no_descriptor_for_the_origin_is_503(lab):
     proxy = lab.fresh(
         "server.workers=1", "server.max_connections=1000", "timeouts.header=60s", nofile=NOFILE
     )
-    origin = gated_origin(lab)
+    origin = lab.gated_origin()
     clients = [lab.client(proxy) for _ in range(NOFILE)]
     for client in clients:
         client.request("GET", origin.url())

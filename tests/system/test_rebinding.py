@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+import networks
 import wire
 from dns_server import DnsServer, Reply
 from splits import Faults
@@ -114,18 +115,8 @@ class Net:
         subprocess.run([*self.wrapper, *command], check=True, timeout=wire.DEADLINE)
 
     def inside(self, action):
-        result = []
-
-        def run():
-            libc = ctypes.CDLL(None, use_errno=True)
-            assert libc.setns(self.descriptor, 0) == 0, os.strerror(ctypes.get_errno())
-            result.append(action())
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join(wire.DEADLINE)
-        assert result, "nothing came of it"
-        return result[0]
+        with networks.inside(self.path):
+            return action()
 
     def close(self):
         os.close(self.descriptor)

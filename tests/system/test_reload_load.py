@@ -13,7 +13,6 @@ import pytest
 
 import wire
 from faults import faults  # pylint: disable=unused-import
-from steady import Bench
 from viaduct_harness import parse_logfmt
 from wire import DEADLINE, wait_until
 
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.serial
 
 MIB = 1 << 20
 BCRYPT_SECRET = "$2y$04$Bnys2ozyscDjHYw.yV4FA.8NAi0FdPMw70nHhjD1bp2eWHc8WJnZy"
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    programs = Bench(tmp_path_factory.mktemp("bench"))
-    yield programs
-    programs.close()
 
 
 class Site:

@@ -407,22 +407,13 @@ def test_origin_that_stops_taking_an_upload(lab):
     origin = lab.origin(script)
     origin.over = threading.Event()
     client = lab.client(proxy)
-    sender = threading.Thread(
-        target=send_until_closed,
-        args=(client, request_bytes("PUT", origin.url("/upload"), body=b"x" * 64_000_000)),
-    )
+    client.request("PUT", origin.url("/upload"), [("Content-Length", "64000000")])
+    sender = threading.Thread(target=client.send_until_closed, args=(b"x" * 64_000, 1000))
     sender.start()
     line = proxy.wait_request(origin.url("/upload"))
     assert (line["status"], line["end"]) == ("504", "timeout:idle")
     origin.over.set()
     sender.join(wire.DEADLINE)
-
-
-def send_until_closed(peer, data):
-    try:
-        peer.send(data)
-    except OSError:
-        pass
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
@@ -435,10 +426,8 @@ def test_origin_that_goes_during_an_upload(lab, how):
     proxy = lab.viaduct()
     origin = lab.origin(script)
     client = lab.client(proxy)
-    sender = threading.Thread(
-        target=send_until_closed,
-        args=(client, request_bytes("PUT", origin.url("/upload"), body=b"x" * 3_000_000)),
-    )
+    upload = request_bytes("PUT", origin.url("/upload"), body=b"x" * 3_000_000)
+    sender = threading.Thread(target=client.send_until_closed, args=(upload,))
     sender.start()
     assert client.read_response().status == 502
     line = proxy.wait_request(origin.url("/upload"))

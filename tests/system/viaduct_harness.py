@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -64,6 +65,15 @@ def unescape(text):
         return chr(int(code[1:], 16)) if code[0] in "xu" else names[code]
 
     return re.sub(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", one, text)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
 
 
 def is_listener_line(line):
@@ -390,6 +400,20 @@ class Lab:
     def origin(self, script=b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n", **how):
         origin = wire.Origin(script, **how)
         self.origins.append(origin)
+        return origin
+
+    def gated_origin(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
+        """Answers once its .gate is set."""
+
+        def script(peer):
+            while peer.read_request() is not None:
+                assert origin.gate.wait(DEADLINE)
+                peer.send(answer)
+
+        gate = threading.Event()
+        self.at_end(gate.set)
+        origin = self.origin(script)
+        origin.gate = gate
         return origin
 
     def client(self, proxy):

@@ -151,6 +151,14 @@ class Peer:
     def send(self, data):
         self.sock.sendall(data)
 
+    def send_until_closed(self, data, times=1):
+        """The data so many times, or until the other side ends it."""
+        try:
+            for _ in range(times):
+                self.sock.sendall(data)
+        except OSError:
+            pass
+
     def send_pieces(self, *pieces):
         """Each piece in a segment of its own: sent once the one before is acknowledged."""
         for piece in pieces:

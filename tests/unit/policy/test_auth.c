@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../faults.h"
+#include "../wait.h"
 #include "auth_cases.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -24,8 +24,6 @@
 #include "policy/auth.h"
 #include "policy/auth_checks.h"
 #include "policy/auth_users.h"
-
-#define DEADLINE_MS 20000
 
 /* ------------------------------------------------------------------ workers */
 
@@ -118,21 +116,6 @@ static void start_worker(struct worker *worker)
     cr_assert_eq(mailbox_new(worker->loop, on_order, worker, &worker->orders), 0);
     cr_assert_eq(auth_desk_new(auth, worker->loop, &worker->desk), 0);
     cr_assert_eq(pthread_create(&worker->thread, NULL, run_worker, worker), 0);
-}
-
-static void nap(void)
-{
-    const struct timespec time = {.tv_nsec = 1000000};
-
-    (void)nanosleep(&time, NULL);
-}
-
-static void wait_for(atomic_bool *flag)
-{
-    for (unsigned ms = 0; !atomic_load(flag); ms++) {
-        cr_assert_lt(ms, DEADLINE_MS);
-        nap();
-    }
 }
 
 static void give(struct order *order)
@@ -450,7 +433,7 @@ Test(auth, shut_out_client_may_again_when_its_time_is_over)
     start(FILE_TEXT, &options);
     cr_expect_eq(outcome(0, CLIENT, ALICE_WRONG), AUTH_WRONG);
     for (unsigned ms = 0; outcome(0, CLIENT, ALICE_SECRET) != AUTH_VALID; ms++) {
-        cr_assert_lt(ms, DEADLINE_MS);
+        cr_assert_lt(ms, WAIT_DEADLINE_MS);
         nap();
     }
     finish();
@@ -654,7 +637,7 @@ Test(auth, several_threads_check_at_once)
 static void poll_outcome(size_t worker, const char *field, enum auth_outcome expected)
 {
     for (unsigned ms = 0; outcome(worker, CLIENT, field) != expected; ms++) {
-        cr_assert_lt(ms, DEADLINE_MS);
+        cr_assert_lt(ms, WAIT_DEADLINE_MS);
         nap();
     }
 }
@@ -674,7 +657,7 @@ static void start_log(void)
 static void stop_log(void)
 {
     log_start(NULL, LOG_INFO, false);
-    log_writer_stop(writer, DEADLINE_MS);
+    log_writer_stop(writer, WAIT_DEADLINE_MS);
     (void)unlink(log_path);
 }
 
@@ -694,7 +677,7 @@ static void poll_log(const char *text)
         if (strstr(log, text)) {
             return;
         }
-        cr_assert_lt(ms, DEADLINE_MS, "no \"%s\" in %s", text, log);
+        cr_assert_lt(ms, WAIT_DEADLINE_MS, "no \"%s\" in %s", text, log);
         (void)outcome(0, CLIENT, ALICE_SECRET);
         nap();
     }
@@ -843,7 +826,7 @@ static void await_belief(void)
     struct file_stamp stamp = file_look(path);
 
     for (unsigned ms = 0; file_stamp_is_fresh(&stamp); ms++) {
-        cr_assert_lt(ms, DEADLINE_MS);
+        cr_assert_lt(ms, WAIT_DEADLINE_MS);
         nap();
     }
 }

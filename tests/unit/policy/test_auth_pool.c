@@ -4,12 +4,10 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "../faults.h"
+#include "../wait.h"
 #include "policy/auth_pool.h"
-
-#define DEADLINE_MS 20000
 
 static struct auth_pool *pool;
 
@@ -26,21 +24,6 @@ struct job {
 };
 
 static atomic_uint turns;
-
-static void nap(void)
-{
-    const struct timespec time = {.tv_nsec = 1000000};
-
-    (void)nanosleep(&time, NULL);
-}
-
-static void wait_for(atomic_bool *flag)
-{
-    for (unsigned ms = 0; !atomic_load(flag); ms++) {
-        cr_assert_lt(ms, DEADLINE_MS);
-        nap();
-    }
-}
 
 static void run_job(struct auth_task *task, struct auth_hasher *hasher)
 {
@@ -76,7 +59,7 @@ static void make_pool(unsigned threads)
 
 static void stop_pool(void)
 {
-    cr_assert(auth_pool_stop(pool, DEADLINE_MS));
+    cr_assert(auth_pool_stop(pool, WAIT_DEADLINE_MS));
     auth_pool_free(pool);
 }
 
