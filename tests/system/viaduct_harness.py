@@ -6,6 +6,7 @@ VIADUCT_RELEASE  the binary of tests about memory and time (default build/viaduc
 VIADUCT_TEST_SLOWNESS  a factor on all deadlines, for instrumented builds
 """
 
+import contextlib
 import json
 import os
 import re
@@ -283,6 +284,20 @@ class Daemon:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Every thread of it stands still inside."""
+        self.signal(signal.SIGSTOP)
+        try:
+            stats = list(Path(f"/proc/{self.pid}/task").glob("*/stat"))
+            wait_until(
+                lambda: all(s.read_text().rpartition(")")[2].split()[0] == "T" for s in stats),
+                "all its threads to stop",
+            )
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     # Its ends
 
