@@ -223,6 +223,7 @@ static void put_in_force(struct server *s)
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
     announce_leaving(s);
+    admin_record_write(&s->admin_record, s->sockets.admin);
     server_apply(s, s->snapshot);
     await_workers(s, RELOAD_INSTALLING);
     if (s->admin) {

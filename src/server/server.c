@@ -482,6 +482,7 @@ static int start_admin(struct server *s)
     if (s->admin) {
         server_announce_admin(s->sockets.admin);
     }
+    admin_record_write(&s->admin_record, s->sockets.admin);
     return 0;
 }
 
@@ -528,6 +529,7 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (open_sockets(s) != 0) {
         return -1;
     }
+    admin_record_open(&s->admin_record);
     if (privileges_drop(conf->server.user, message, sizeof(message)) != 0) {
         return fail(message);
     }
@@ -577,6 +579,7 @@ static void take_apart(struct server *s)
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
+    admin_record_close(&s->admin_record);
     sockets_close(&s->sockets);
     mailbox_free(s->reload.mailbox);
     pulse_deinit(s);
@@ -601,6 +604,7 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     s->source = source;
     s->signal_fd = -1;
     s->pulse.notify.fd = -1;
+    s->admin_record.fd = -1;
     if (start(s, warnings) != 0) {
         poke_all(s, WORKER_DRAIN | WORKER_CUT);
         take_apart(s);
