@@ -154,11 +154,12 @@ static int explain(const struct args *args, const struct snapshot *snapshot)
         (void)fprintf(stderr, "viaduct: %s\n", error);
         return EXIT_USAGE;
     }
-    if (r == 0) {
-        r = explain_ask(&question, snapshot, &answer);
-    }
     if (r < 0) {
         (void)fprintf(stderr, "viaduct: %s\n", strerror(-r));
+        return EXIT_UNDECIDED;
+    }
+    if (explain_ask(&question, snapshot, &answer, error, sizeof(error)) != 0) {
+        (void)fprintf(stderr, "viaduct: %s\n", error);
         return EXIT_UNDECIDED;
     }
     if (args->json) {

@@ -430,8 +430,7 @@ static int check_machine(void)
 
     machine_addrs_free(addrs);
     if (r != 0) {
-        (void)snprintf(message, sizeof(message), "this machine's addresses cannot be read: %s",
-                       machine_error_text(r));
+        machine_describe_error(r, message, sizeof(message));
         return fail(message);
     }
     return 0;

@@ -367,7 +367,46 @@ def test_start_without_netlink_says_what_to_do(failing):
     )
     assert result.returncode == 1
     (line,) = [line for line in (result.stdout + result.stderr).splitlines() if "error" in line]
-    assert "addresses" in line and "AF_NETLINK" in line
+    assert NO_ADDRESSES in line
+
+
+NO_ADDRESSES = (
+    "this machine's addresses cannot be read: no netlink socket may be opened; where a service manager "
+    "or a sandbox restricts address families, AF_NETLINK must be among them"
+)
+
+
+@pytest.mark.parametrize("error", ["EAFNOSUPPORT", "EPERM", "EACCES"])
+def test_explain_without_netlink_says_what_is_missing(failing, error):
+    """`check` needs no addresses."""
+
+    def run(*words):
+        return subprocess.run(
+            [binary(), *words],
+            env={**failing.environment, "FAILING_AT_START": f"netlink={getattr(errno, error)}"},
+            capture_output=True,
+            text=True,
+            timeout=wire.DEADLINE,
+            check=False,
+        )
+
+    result = run("explain", "--resolve", "192.0.2.1", "a.example:443")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == f"viaduct: nothing can be judged: {NO_ADDRESSES}\n"
+    assert run("check").returncode == 0
+
+
+def test_a_daemon_that_can_no_longer_read_its_addresses_explains_that(lab, failing, tmp_path):
+    proxy = start(lab, failing, f"admin.address=unix:{tmp_path}/admin")
+    proxy.wait_for_log(event="admin", msg="listening")
+    failing.fail("netlink", errno.EAFNOSUPPORT)
+    words = [binary(), "explain", "-s", f"unix:{tmp_path}/admin", "a.example:443"]
+    result = subprocess.run(
+        words, capture_output=True, text=True, timeout=wire.DEADLINE, check=False
+    )
+    assert (result.returncode, result.stderr) == (3, f"viaduct: nothing can be judged: {NO_ADDRESSES}\n")
+    failing.stop("netlink")
+    works(lab, proxy)
 
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EAGAIN"])
