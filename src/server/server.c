@@ -561,11 +561,13 @@ static void join_workers(struct server *s)
     }
 }
 
-/* Of a server that has ended, or whose start failed half-way. */
-static void take_apart(struct server *s)
+/* All of the end that others see. False: a thread still uses what there is. */
+static bool close_down(struct server *s)
 {
+    bool is_over;
+
     join_workers(s);
-    reload_deinit(s);
+    is_over = reload_deinit(s);
     admin_free(s->admin);
     if (s->auth) {
         auth_stop(s->auth);
@@ -580,6 +582,15 @@ static void take_apart(struct server *s)
     crowd_free(s->shop.crowd);
     admin_record_close(&s->admin_record);
     sockets_close(&s->sockets);
+    return is_over;
+}
+
+/* Of a server that has ended, or whose start failed half-way. */
+static void take_apart(struct server *s, int status)
+{
+    if (!close_down(s)) {
+        _exit(status);
+    }
     mailbox_free(s->reload.mailbox);
     pulse_deinit(s);
     mailbox_free(s->tenures);
@@ -606,7 +617,7 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     s->admin_record.fd = -1;
     if (start(s, warnings) != 0) {
         poke_all(s, WORKER_DRAIN | WORKER_CUT);
-        take_apart(s);
+        take_apart(s, 1);
         return 1;
     }
     if (loop_run(s->loop) != 0) {
@@ -615,6 +626,6 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     }
     join_workers(s);
     log_event(LOG_NOTICE, "stop", "viaduct ends");
-    take_apart(s);
+    take_apart(s, 0);
     return 0;
 }
