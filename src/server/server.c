@@ -499,6 +499,7 @@ static int open_sockets(struct server *s)
         return fail("out of memory");
     }
     sockets_commit(&s->sockets, &plan, s->snapshot->conf);
+    admin_record_open(&s->admin_record);
     return 0;
 }
 
@@ -528,7 +529,6 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (open_sockets(s) != 0) {
         return -1;
     }
-    admin_record_open(&s->admin_record);
     if (privileges_drop(conf->server.user, message, sizeof(message)) != 0) {
         return fail(message);
     }

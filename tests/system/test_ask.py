@@ -4,15 +4,16 @@ and that they wait for nobody for ever."""
 
 import contextlib
 import os
-import signal
 import socket
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
-import viaduct_harness
 import wire
 from test_admin import LISTEN, admin_config, run
+from wire import wait_until
 
 
 @contextlib.contextmanager
@@ -51,11 +52,9 @@ class Service:
         self.directory.mkdir()
         self.record = self.directory / "admin.address"
         self.env = {"RUNTIME_DIRECTORY": f"{self.directory}:/elsewhere"}
-        before = os.umask(0o077)
-        self.proxy = lab.fresh(config=config, env=self.env)
-        os.umask(before)
-        viaduct_harness.wait_until(self.record.exists, "the address to be recorded")
-        viaduct_harness.wait_until(self.record.read_text, "the address to be recorded")
+        umask = ["sh", "-c", 'umask 077; exec "$0" "$@"']  # as in viaduct.service
+        self.proxy = lab.fresh(config=config, env=self.env, wrapper=umask)
+        wait_until(lambda: self.record.exists() and self.record.read_text(), "the record")
 
     def write(self, text):
         self.proxy.config.write_text(text)
@@ -105,7 +104,7 @@ def test_a_record_that_nobody_has_taken_away(lab, tmp_path):
         f"{service.record} says that the daemon listens there; is viaduct running?"
     )
     again = lab.fresh(config=admin_config(f"unix:{tmp_path}/b.sock"), env=service.env)
-    viaduct_harness.wait_until(lambda: "b.sock" in service.record.read_text(), "the new address")
+    wait_until(lambda: "b.sock" in service.record.read_text(), "the new address")
     assert service.run("status").returncode == 0
     again.stop()
 
@@ -114,7 +113,7 @@ def test_the_end_of_another_daemon(lab, tmp_path):
     """It takes away its own record, not that of one which came after it."""
     service = Service(lab, tmp_path, admin_config(f"unix:{tmp_path}/a.sock"))
     second = lab.fresh(config=admin_config(f"unix:{tmp_path}/b.sock"), env=service.env)
-    viaduct_harness.wait_until(lambda: "b.sock" in service.record.read_text(), "the new address")
+    wait_until(lambda: "b.sock" in service.record.read_text(), "the new address")
     service.proxy.stop()
     assert "b.sock" in service.record.read_text()
     second.stop()
@@ -129,6 +128,30 @@ def test_a_runtime_directory_that_is_not_there(lab, tmp_path):
     assert f"{tmp_path}/no/admin.address: No such file" in proxy.stderr()
     result = run("status", "-c", proxy.config, env={"RUNTIME_DIRECTORY": f"{tmp_path}/no"})
     assert result.returncode == 0
+
+
+@pytest.fixture
+def public():
+    """A directory that everybody may read; named before lab, so that it outlives the daemon."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_directory_that_is_not_the_daemons_any_more(public, lab):
+    """Made for root, who then becomes server.user."""
+    lab.directory = public
+    config = "[server]\nuser = nobody\n" + admin_config("127.0.0.1:{}", "write = on\n")
+    service = Service(lab, public, config.format(wire.free_port()))
+    first = service.record.read_text()
+    service.write(config.format(wire.free_port()))
+    result = service.run("reload")
+    assert result.returncode == 0, result
+    assert service.record.read_text() != first
+    assert service.run("status").returncode == 0
+    service.proxy.stop()
+    assert service.record.read_text() == ""
 
 
 @pytest.mark.parametrize("junk", ["", "unix:/cut.sock", "nonsense\n", "a" * 5000, "\0\n"])
