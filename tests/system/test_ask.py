@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,15 @@ def full_queue(path):
         yield
 
 
-@pytest.mark.parametrize("command", ["status", "reload"])
-def test_a_queue_that_is_full(tmp_path, command):
+def test_a_queue_that_is_full(tmp_path):
     """As that of a daemon which was stopped; also where the answer itself may take for ever."""
     path = tmp_path / "admin.sock"
-    with full_queue(path):
-        result = run(command, "-s", path)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"viaduct: unix:{path}: nobody has answered in time; ")
+    commands = ("status", "reload")
+    with full_queue(path), ThreadPoolExecutor(len(commands)) as pool:
+        results = list(pool.map(lambda command: run(command, "-s", path), commands))
+    for result in results:
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"viaduct: unix:{path}: nobody has answered in time; ")
 
 
 # ---- Where the daemon is ----
