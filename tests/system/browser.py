@@ -46,7 +46,9 @@ class Browser:
     def __init__(self, program, proxy_url):
         # Not in the test's own directory: the browser makes a unix socket there, and a path may be
         # too long for one.
-        self.home = tempfile.TemporaryDirectory(prefix="viaduct-browser-")
+        self.home = tempfile.TemporaryDirectory(
+            prefix="viaduct-browser-", ignore_cleanup_errors=True
+        )
         self.errors_path = Path(self.home.name) / "stderr"
         self.messages = []  # all that is no answer, in order
         self.answers = {}
@@ -76,21 +78,17 @@ class Browser:
             raise
 
     def _start(self, command, environment):
-        """The pipes take their numbers in bash, for Popen uses descriptors of its own meanwhile."""
-        from_us, self.commands = os.pipe()
-        self.output, to_us = os.pipe()
+        """Standard input and output become the browser's descriptors 3 and 4."""
         with open(self.errors_path, "wb") as errors:
             self.process = subprocess.Popen(
-                ["/bin/bash", "-c", f'exec "$@" 3<&{from_us} 4>&{to_us}', "bash", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                ["/bin/sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
-                pass_fds=(from_us, to_us),
                 start_new_session=True,
+                bufsize=0,
             )
-        os.close(from_us)
-        os.close(to_us)
 
     def _attach(self):
         def find_page():
@@ -108,8 +106,17 @@ class Browser:
     # The protocol
 
     def _read(self):
+        try:
+            self._read_messages()
+        except BrokenPipeError:
+            pass  # a handler had something to say, and nobody was there
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def _read_messages(self):
         rest = b""
-        while data := os.read(self.output, 1 << 20):
+        while data := self.process.stdout.read(1 << 20):
             *whole, rest = (rest + data).split(b"\0")
             with self.changed:
                 for text in whole:
@@ -120,9 +127,6 @@ class Browser:
                         self.messages.append(message)
                         self.handlers.get(message["method"], ignore)(message["params"])
                 self.changed.notify_all()
-        with self.changed:
-            self.ended = True
-            self.changed.notify_all()
 
     def _wait(self, find, what):
         """find() under the lock until it gives something."""
@@ -150,7 +154,7 @@ class Browser:
             message["id"] = self.number
             data = json.dumps(message).encode() + b"\0"
             while data:
-                data = data[os.write(self.commands, data) :]
+                data = data[self.process.stdin.write(data) :]
         return message["id"]
 
     def answer(self, number, what="answer"):
@@ -190,7 +194,16 @@ class Browser:
         return self.evaluate("document.body ? document.body.innerText : ''")
 
     def wait_text(self, part):
-        wait_until(lambda: part in self.text(), f"{part!r} on the page")
+        """On this page or on the next; between the two there is none that could be asked."""
+
+        def is_there():
+            try:
+                return part in self.text()
+            except BrowserError:
+                assert not self.ended, self._errors()
+                return False
+
+        wait_until(is_there, f"{part!r} on the page")
 
     def evaluate(self, expression):
         """The value of an expression of the page's script, once it has one (a promise is awaited)."""
@@ -251,7 +264,7 @@ class Browser:
 
     def close(self):
         """Ends as a browser ends that is told to; its pages are gone then."""
-        if self.commands is not None and not self.ended:
+        if not self.ended:
             self.send("Browser.close", browser=True)
             try:
                 self.process.wait(DEADLINE)
@@ -261,7 +274,7 @@ class Browser:
 
     def kill(self):
         """All of its processes at once; they are in a session of their own."""
-        if self.commands is None:
+        if self.process.stdin.closed:
             return
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -269,9 +282,8 @@ class Browser:
             pass
         self.process.wait()
         self.reader.join(DEADLINE)
-        os.close(self.commands)
-        os.close(self.output)
-        self.commands = self.output = None
+        self.process.stdin.close()
+        self.process.stdout.close()
         self.home.cleanup()
 
     def __enter__(self):

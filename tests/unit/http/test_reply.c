@@ -84,7 +84,7 @@ Test(reply, denial_names_its_rule)
     expect_field(FIELD_CONTENT_TYPE, "text/plain; charset=utf-8");
     cr_expect(str_eq(body, STR("403 Denied by rule office\n\n"
                                "The rules of this proxy do not allow this request. Whoever "
-                               "runs it can tell you more, or change them.\n\n"
+                               "runs the proxy can tell you why, or change them.\n\n"
                                "rule: office\ntarget: http://example.com/\nproxy: viaduct\n")),
               "%.*s", STR_ARG(body));
 }
@@ -272,7 +272,8 @@ Test(reply, json_escapes_what_peers_wrote)
     cr_expect(str_eq(body, STR("{\"status\":403,\"reason\":\"Denied by rule office\","
                                "\"error\":\"http_request_denied\","
                                "\"message\":\"The rules of this proxy do not allow this "
-                               "request. Whoever runs it can tell you more, or change them.\","
+                               "request. Whoever runs the proxy can tell you why, or change "
+                               "them.\","
                                "\"rule\":\"office\","
                                "\"details\":\"a \\\"b\\\" \\\\ \\\\x0a\\\\xc3\\\\xa4\","
                                "\"proxy\":\"viaduct\"}\n")),
