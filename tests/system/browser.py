@@ -5,8 +5,8 @@
         browser.open("http://site.test/")
         assert "hello" in browser.text()
 
-Driven by the DevTools protocol over a pair of pipes (descriptors 3 and 4 of the browser; a zero byte
-ends each message), so that no port and no further program is needed.
+Driven by the DevTools protocol over a pair of pipes (descriptors 3 and 4 of the browser; a zero
+byte ends each message), so that no port and no further program is needed.
 """
 
 import json
@@ -145,7 +145,7 @@ class Browser:
         return self.errors_path.read_text(errors="replace")[-2000:]
 
     def send(self, method, browser=False, **params):
-        """A command to the page (or to the browser as a whole) whose answer nobody waits for yet."""
+        """A command to the page, or to the browser as a whole; its number, for answer()."""
         message = {"method": method, "params": params}
         if not browser:
             message["sessionId"] = self.session
@@ -206,7 +206,7 @@ class Browser:
         wait_until(is_there, f"{part!r} on the page")
 
     def evaluate(self, expression):
-        """The value of an expression of the page's script, once it has one (a promise is awaited)."""
+        """The value of an expression in the page's script; a promise is awaited."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )

@@ -155,7 +155,7 @@ def test_websocket(lab, start, browse, site, scheme):
 
 
 def serve(routes):
-    """An origin's script: by path what to answer, bytes of HTML or a function of peer and request."""
+    """An origin's script: what to answer by path, HTML or a function of peer and request."""
 
     def script(peer):
         while (request := peer.read_request()) is not None:
@@ -289,7 +289,7 @@ def test_wrong_credentials_are_asked_for_again(staff, browse, site):
 
 
 def test_no_credentials(staff, browse, site):
-    """Who gives none reads what asked for them; for a tunnel the browser shows the status alone."""
+    """Who gives none reads what asked for them; for a tunnel, the status alone."""
     browser = browse(staff)
     browser.log_in()
     browser.open(site.url("/index.html", "www.site.test"))
@@ -360,7 +360,9 @@ def test_name_that_does_not_exist(start, browse):
 @pytest.mark.parametrize("end", [Browser.close, Browser.kill])
 def test_browser_that_ends_amid_a_page(lab, start, browse, end):
     def endless(peer, _):
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1000000000\r\n\r\n")
+        peer.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1000000000\r\n\r\n"
+        )
         try:
             while True:
                 peer.send(b"x" * 10000)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a refusal looks like to the person in front of each client: word for word what curl, wget, git,
-apt, Python, Node and npm print. The rule is in all of it that a client lets through; a browser is in
-test_browser.py."""
+"""What the person in front of each client reads of a refusal: word for word what curl, wget, git,
+apt, Python, Node and npm print. It has the rule wherever the client shows more than the status. A
+browser is in test_browser.py."""
 
-import os
 import subprocess
 
 import pytest
