@@ -903,11 +903,16 @@ def test_asked_by_many_while_it_reloads(lab, tmp_path):
         try:
             while not done.is_set():
                 peer = wire.connect(site.socket)
-                peer.request("GET", paths[(number + count) % len(paths)], [("Host", "localhost")])
+                path = paths[(number + count) % len(paths)]
+                peer.request("GET", path, [("Host", "localhost")])
                 if count % 7 == 3:
                     peer.reset()
                 else:
-                    assert peer.read_response().status == 200
+                    answer = peer.read_response()
+                    # More than four explanations at once are asked to come again.
+                    assert answer.status == 200 or (
+                        answer.status == 503 and "explain" in path and answer.has("Retry-After")
+                    )
                     peer.close()
                 count += 1
         except (AssertionError, OSError, EOFError) as fault:
