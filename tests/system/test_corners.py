@@ -14,7 +14,7 @@ import pytest
 import viaduct_harness
 import wire
 from dns_server import DnsServer
-from test_listeners import activated, has_ipv6, high, listening, needs_ipv6, start_failing, works
+from test_listeners import activated, high, listening, needs_ipv6, start_failing, works
 from wire import request_bytes, response_bytes, wait_until
 
 OK = response_bytes(body=b"ok")
@@ -304,7 +304,7 @@ def test_inherited_unix_socket_that_matches_an_address(lab, tmp_path):
     assert works(lab, path)
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@needs_ipv6
 @pytest.mark.parametrize("only", [0, 1])
 def test_inherited_socket_of_both_families_is_star(lab, only):
     """What a service manager makes of a bare port; one of IPv6 alone is not it."""
