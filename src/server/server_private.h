@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The inside of the daemon, shared by server.c (start, signals, drain, end)
- * and reload.c. All of it belongs to the main thread, but for what workers
- * share (struct workshop).
+ * The inside of the daemon, shared by server.c (start, signals, drain, end),
+ * in_force.c and reload.c. All of it belongs to the main thread, but for what
+ * workers share (struct workshop).
  */
 
 #include <stdatomic.h>
@@ -55,7 +55,7 @@ struct server {
     struct deadline grace;      /* server.grace */
 };
 
-/* server.c */
+/* in_force.c */
 
 /* What others know snapshot's instance by, as that plan listens. 0 or -ENOMEM. */
 MUST_USE int server_settle(const struct server *s, struct snapshot *snapshot,
@@ -70,6 +70,11 @@ MUST_USE struct worker_change *server_new_change(struct server *s, struct snapsh
 void server_drop_change(struct worker_change *change);
 /* Budgets, level and form of the log, users, and what else all workers share, as snapshot says. */
 void server_apply(struct server *s, const struct snapshot *snapshot);
+/* s->tenures, for changes to come back to. 0 or negative errno. */
+MUST_USE int server_init_tenures(struct server *s);
+
+/* server.c */
+
 /* One line of the log: a listener has begun. */
 void server_announce_door(const struct socket_door *door);
 void server_announce_admin(const struct socket_set *set);
