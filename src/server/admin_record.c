@@ -85,11 +85,13 @@ void admin_record_close(struct admin_record *record)
 {
     struct stat ours;
     struct stat there;
+    int emptied;
 
     if (record->fd < 0) {
         return;
     }
-    (void)ftruncate(record->fd, 0); /* it may be root's, so that it cannot be removed */
+    emptied = ftruncate(record->fd, 0); /* it may be root's, so that it cannot be removed */
+    (void)emptied;                      /* what it names then has ended, as whoever asks sees */
     if (fstat(record->fd, &ours) == 0 && stat(record->path, &there) == 0 &&
         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino) {
         (void)unlink(record->path);
