@@ -534,7 +534,7 @@ static int start(struct server *s, const struct conf_messages *warnings)
     if (start_log(s) != 0) {
         return -1;
     }
-    if (crowd_new(0, &s->shop.crowd) != 0) {
+    if (crowd_new(&s->shop.crowd) != 0) {
         return fail("out of memory");
     }
     if (server_need_auth(s, s->snapshot) != 0) {
