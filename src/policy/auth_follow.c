@@ -35,34 +35,6 @@ struct auth_follow {
     struct file_stamp found;
 };
 
-int auth_follow_new(struct auth_pool *pool,
-                    void (*renew)(void *arg, const struct auth_users *users), void *arg,
-                    struct auth_follow **ret)
-{
-    struct auth_follow *follow = mem_zalloc(sizeof(*follow));
-
-    if (!follow) {
-        return -ENOMEM;
-    }
-    follow->pool = pool;
-    follow->renew = renew;
-    follow->arg = arg;
-    list_init(&follow->followers);
-    (void)pthread_mutex_init(&follow->lock, NULL);
-    *ret = follow;
-    return 0;
-}
-
-void auth_follow_free(struct auth_follow *follow)
-{
-    if (follow) {
-        auth_users_unref(follow->followed); /* a reading that never began */
-        auth_users_unref(follow->users);
-        (void)pthread_mutex_destroy(&follow->lock);
-        mem_free(follow);
-    }
-}
-
 /* lock is held. */
 static void tell(struct auth_follow *follow, bool by_mail)
 {
@@ -76,23 +48,19 @@ static void tell(struct auth_follow *follow, bool by_mail)
     }
 }
 
-void auth_follow_stop(struct auth_follow *follow)
-{
-    (void)pthread_mutex_lock(&follow->lock);
-    tell(follow, false);
-    (void)pthread_mutex_unlock(&follow->lock);
-}
-
 /* ------------------------------------------------------------------ whom all go by */
 
-/* users is given. lock is held. */
-static void install(struct auth_follow *follow, struct auth_users *users)
+/* users is given; what is returned is the caller's, to let go of without the lock, which is held.
+ */
+static struct auth_users *install(struct auth_follow *follow, struct auth_users *users)
 {
-    auth_users_unref(follow->users);
+    struct auth_users *former = follow->users;
+
     follow->users = users;
     follow->looked = *auth_users_stamp(users);
     follow->renew(follow->arg, users);
     atomic_fetch_add_explicit(&follow->generation, 1, memory_order_release);
+    return former;
 }
 
 static bool is_same_path(const struct auth_users *a, const struct auth_users *b)
@@ -118,6 +86,7 @@ static bool is_overtaken(const struct auth_follow *follow, const struct auth_use
 void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool anew)
 {
     struct file_stamp now = file_look(auth_users_path(users));
+    struct auth_users *former = NULL;
     bool keeps;
 
     (void)pthread_mutex_lock(&follow->lock);
@@ -125,12 +94,13 @@ void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool 
     if (!keeps || anew) {
         struct file_stamp looked = follow->looked;
 
-        install(follow, auth_users_ref(keeps ? follow->users : users));
+        former = install(follow, auth_users_ref(keeps ? follow->users : users));
         follow->looked = keeps ? looked : follow->looked;
         /* The file may have changed since the reload read it. */
         atomic_store_explicit(&follow->next_look_ms, 0, memory_order_relaxed);
     }
     (void)pthread_mutex_unlock(&follow->lock);
+    auth_users_unref(former);
 }
 
 uint64_t auth_follow_generation(const struct auth_follow *follow)
@@ -163,39 +133,33 @@ static void tell_bad_file(const struct conf_messages *messages, const char *path
               path);
 }
 
-/* What came of reading the file, read being given. lock is held. */
-static void take_read(struct auth_follow *follow, struct auth_users *read, int r,
-                      const struct conf_messages *messages)
+/* What came of reading the file, read being given. What is returned is to be let go of. lock is
+ * held. */
+static struct auth_users *take_read(struct auth_follow *follow, struct auth_users *read, int r,
+                                    const struct conf_messages *messages)
 {
     const char *path = auth_users_path(follow->followed);
 
     if (follow->users != follow->followed) {
-        auth_users_unref(read); /* a reload was faster */
-    } else if (r == 0) {
-        install(follow, read);
+        return read; /* a reload was faster */
+    }
+    if (r == 0) {
         log_event(LOG_NOTICE, "users", "%s has changed: %zu users", path, auth_users_count(read));
-    } else if (r != -ENOMEM) { /* that is tried again */
+        return install(follow, read);
+    }
+    if (r != -ENOMEM) { /* that is tried again */
         follow->looked = follow->found;
         tell_bad_file(messages, path);
     }
+    return NULL;
 }
 
-/* Whether or not it was of use: who waits goes by what is in force now. */
-static void end_reading(struct auth_follow *follow)
-{
-    struct auth_users *followed = follow->followed;
-
-    follow->followed = NULL;
-    atomic_store_explicit(&follow->is_reading, false, memory_order_relaxed);
-    tell(follow, true);
-    (void)pthread_mutex_unlock(&follow->lock);
-    auth_users_unref(followed);
-}
-
-/* What was written meanwhile may be half of it, and does not count: it is looked at again soon. */
+/* What was written meanwhile may be half of it, and does not count: it is looked at again soon.
+ * Whatever came of it, who waits goes by what is in force now. */
 static void read_file(struct auth_follow *follow)
 {
-    const char *path = auth_users_path(follow->followed);
+    struct auth_users *followed = follow->followed;
+    const char *path = auth_users_path(followed);
     const struct conf_origin origin = {.file = path};
     struct conf_messages messages = {0};
     struct auth_users *read = NULL;
@@ -204,18 +168,21 @@ static void read_file(struct auth_follow *follow)
 
     (void)pthread_mutex_lock(&follow->lock);
     if (file_stamp_eq(&now, &follow->found)) {
-        take_read(follow, read, r, &messages);
-        read = NULL;
+        read = take_read(follow, read, r, &messages);
     } else {
         atomic_store_explicit(&follow->next_look_ms, clock_mono_ms() + FILE_FRESH_MS,
                               memory_order_relaxed);
     }
-    end_reading(follow);
+    follow->followed = NULL;
+    atomic_store_explicit(&follow->is_reading, false, memory_order_relaxed);
+    tell(follow, true);
+    (void)pthread_mutex_unlock(&follow->lock);
     auth_users_unref(read);
+    auth_users_unref(followed);
     conf_messages_deinit(&messages);
 }
 
-static void run(struct auth_task *task, struct auth_hasher *hasher)
+static void run_read(struct auth_task *task, struct auth_hasher *hasher)
 {
     (void)hasher;
     read_file(CONTAINER_OF(task, struct auth_follow, task));
@@ -232,7 +199,6 @@ static void begin_reading(struct auth_follow *follow, struct auth_users *users,
     if (begins) {
         follow->followed = users;
         follow->found = *found;
-        follow->task.run = run;
         atomic_store_explicit(&follow->is_reading, true, memory_order_relaxed);
     }
     (void)pthread_mutex_unlock(&follow->lock);
@@ -296,5 +262,43 @@ void auth_follow_leave(struct auth_follow *follow, struct auth_follower *followe
 {
     (void)pthread_mutex_lock(&follow->lock);
     list_remove(&follower->node);
+    (void)pthread_mutex_unlock(&follow->lock);
+}
+
+/* ------------------------------------------------------------------ beginning and end */
+
+int auth_follow_new(struct auth_pool *pool,
+                    void (*renew)(void *arg, const struct auth_users *users), void *arg,
+                    struct auth_follow **ret)
+{
+    struct auth_follow *follow = mem_zalloc(sizeof(*follow));
+
+    if (!follow) {
+        return -ENOMEM;
+    }
+    follow->pool = pool;
+    follow->task.run = run_read;
+    follow->renew = renew;
+    follow->arg = arg;
+    list_init(&follow->followers);
+    (void)pthread_mutex_init(&follow->lock, NULL);
+    *ret = follow;
+    return 0;
+}
+
+void auth_follow_free(struct auth_follow *follow)
+{
+    if (follow) {
+        auth_users_unref(follow->followed); /* a reading that never began */
+        auth_users_unref(follow->users);
+        (void)pthread_mutex_destroy(&follow->lock);
+        mem_free(follow);
+    }
+}
+
+void auth_follow_stop(struct auth_follow *follow)
+{
+    (void)pthread_mutex_lock(&follow->lock);
+    tell(follow, false);
     (void)pthread_mutex_unlock(&follow->lock);
 }

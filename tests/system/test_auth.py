@@ -553,6 +553,36 @@ def test_nobody_waits_for_a_large_users_file(lab, start, users):
     assert served >= 5
 
 
+@pytest.mark.notsan
+def test_former_users_take_no_memory(lab, start, users):
+    """Once every worker has turned to others."""
+    proxy, origin = start(STAFF, workers=2, release=True), lab.origin()
+    clients = [lab.client(proxy) for _ in range(8)]
+    few = f"alice:{QUICK}\n"
+
+    def change(text):
+        count = len(proxy.find_lines(event="users")) + 1
+        users(text)
+
+        def is_read():
+            assert all(client.get(origin.url(), RIGHT).status == 200 for client in clients)
+            return len(proxy.find_lines(event="users")) == count
+
+        wait_until(is_read, "the file to be read")
+
+    change(few + "bob:" + OTHER)
+    small = proxy.resident_bytes()
+    change(few + "".join(f"user{n}:{QUICK}\n" for n in range(MANY)))
+    large = proxy.resident_bytes() - small
+    change(few)
+
+    def is_small():
+        assert all(client.get(origin.url(), RIGHT).status == 200 for client in clients)
+        return proxy.resident_bytes() - small < large / 4
+
+    wait_until(is_small, f"the {large >> 20} MiB of {MANY} users to be given back")
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_struck_user_is_let_in_for_a_second_at_most(lab, start, users, workers):
     """And for no longer while others' passwords are checked."""
