@@ -42,25 +42,30 @@ static const char usage[] =
     "configuration\n"
     "  viaduct config  [-c FILE] [-o SECTION.KEY=VALUE]... [--show-secrets]\n"
     "                                                         show the effective configuration\n"
-    "  viaduct explain [-c FILE | -s SOCKET] [-o SECTION.KEY=VALUE]... [--client ADDR]\n"
+    "  viaduct explain [-s SOCKET | [-c FILE] [-o SECTION.KEY=VALUE]...] [--client ADDR]\n"
     "                  [--user NAME] [--method METHOD] [--listener NAME]\n"
     "                  [--time 'YYYY-MM-DD HH:MM'] [--resolve ADDR[,ADDR]] [--json]\n"
     "                  URL or HOST:PORT\n"
     "                                                         tell what would happen to a request\n"
-    "  viaduct status      [-s SOCKET] [--json]               tell how the running daemon is\n"
-    "  viaduct rules       [-s SOCKET] [--json]               its rules, and how often each "
+    "\n"
+    "Of the running daemon, each also with [-s SOCKET | [-c FILE] [-o SECTION.KEY=VALUE]...]:\n"
+    "\n"
+    "  viaduct status [--json]                                tell how the running daemon is\n"
+    "  viaduct rules [--json]                                 its rules, and how often each "
     "decided\n"
-    "  viaduct connections [-s SOCKET] [--json] [--would-deny [--close]]\n"
-    "                                                         what runs, or what of it its rules\n"
+    "  viaduct connections [--json] [--would-deny [--close]]  what runs, or what of it its rules\n"
     "                                                         would refuse now\n"
-    "  viaduct kill ID     [-s SOCKET] [--json]               end one of them\n"
-    "  viaduct reload      [-s SOCKET] [--json]               read the configuration again\n"
+    "  viaduct kill ID [--json]                               end one of them\n"
+    "  viaduct reload [--json]                                read the configuration again\n"
+    "\n"
     "  viaduct --help, -h; viaduct --version, -V\n"
     "\n"
     "  -c FILE               read FILE; without it " CONF_DEFAULT_PATH ",\n"
     "                        if there is such a file\n"
-    "  -s SOCKET             ask the daemon there: unix:/PATH or IP:PORT; without it at the\n"
-    "                        configuration's admin.address, else " ADMIN_DEFAULT_PATH "\n"
+    "  -s SOCKET             ask the daemon there: unix:/PATH or IP:PORT; without it where it "
+    "says\n"
+    "                        that it listens, else at the configuration's admin.address, else\n"
+    "                        at " ADMIN_DEFAULT_PATH "\n"
     "  -o SECTION.KEY=VALUE  replace one value, as in -o 'listen lan.address=*:3128'\n"
     "\n"
     "Exit status: 0 done, 1 failed at run time, 2 wrong usage, 78 wrong configuration\n"
@@ -149,11 +154,12 @@ static int explain(const struct args *args, const struct snapshot *snapshot)
         (void)fprintf(stderr, "viaduct: %s\n", error);
         return EXIT_USAGE;
     }
-    if (r == 0) {
-        r = explain_ask(&question, snapshot, &answer);
-    }
     if (r < 0) {
         (void)fprintf(stderr, "viaduct: %s\n", strerror(-r));
+        return EXIT_UNDECIDED;
+    }
+    if (explain_ask(&question, snapshot, &answer, error, sizeof(error)) != 0) {
+        (void)fprintf(stderr, "viaduct: %s\n", error);
         return EXIT_UNDECIDED;
     }
     if (args->json) {

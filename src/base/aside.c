@@ -63,17 +63,17 @@ int aside_new(const char *name, struct aside **ret)
     return 0;
 }
 
-void aside_finish(struct aside *aside)
+bool aside_finish(struct aside *aside, unsigned wait_ms)
 {
     if (!aside || !aside->started) {
-        return;
+        return true;
     }
     (void)pthread_mutex_lock(&aside->lock);
     aside->ending = true;
     (void)pthread_cond_signal(&aside->work);
     (void)pthread_mutex_unlock(&aside->lock);
-    (void)pthread_join(aside->thread, NULL);
-    aside->started = false;
+    aside->started = !thread_join(&aside->thread, 1, wait_ms);
+    return !aside->started;
 }
 
 void aside_free(struct aside *aside)
@@ -81,7 +81,7 @@ void aside_free(struct aside *aside)
     if (!aside) {
         return;
     }
-    aside_finish(aside);
+    ASSERT(!aside->started);
     (void)pthread_cond_destroy(&aside->work);
     (void)pthread_mutex_destroy(&aside->lock);
     mem_free(aside);

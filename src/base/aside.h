@@ -19,9 +19,11 @@ struct aside_task {
 
 /* name is borrowed and static. 0 or -ENOMEM. */
 MUST_USE int aside_new(const char *name, struct aside **ret);
-/* Waits until all tasks have been run. NULL is accepted, by both; what is given to it after
- * aside_finish is run here and now. */
-void aside_finish(struct aside *aside);
+/* Waits until all tasks have been run, wait_ms at most. False: one still runs, and whatever it and
+ * those behind it use must be left alone, the aside included; it may be waited for again. What is
+ * given to it after true is run here and now. NULL is accepted: true. */
+MUST_USE bool aside_finish(struct aside *aside, unsigned wait_ms);
+/* Of one that was never started, or after aside_finish was true. NULL is accepted. */
 void aside_free(struct aside *aside);
 /* Makes sure that there is a thread. 0, or negative errno of pthread_create(3). */
 MUST_USE int aside_start(struct aside *aside);

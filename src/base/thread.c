@@ -2,11 +2,11 @@
 #include "base/thread.h"
 
 #include <linux/sched.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/attr.h"
@@ -52,4 +52,22 @@ void thread_begin(const char *name, enum thread_kind kind)
 void thread_give_way(void)
 {
     (void)sched_yield();
+}
+
+bool thread_join(const pthread_t *threads, size_t count, unsigned wait_ms)
+{
+    struct timespec deadline;
+    bool ended = true;
+
+    (void)clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += wait_ms / 1000;
+    deadline.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    for (size_t i = 0; i < count; i++) {
+        ended = pthread_timedjoin_np(threads[i], NULL, &deadline) == 0 && ended;
+    }
+    return ended;
 }

@@ -3,8 +3,15 @@
 
 /*
  * What a thread is to the scheduler. Workers answer within microseconds;
- * long computations share the processors with them.
+ * long computations share the processors with them. And an end that waits for
+ * threads, but not for ever.
  */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/attr.h"
 
 enum thread_kind {
     THREAD_USUAL,
@@ -24,3 +31,6 @@ void thread_begin(const char *name, enum thread_kind kind);
  * processor goes first. Without it the thread would have what the scheduler owes it until the next
  * tick. */
 void thread_give_way(void);
+/* Waits until these have ended, wait_ms at most for all. False: one still runs, and whatever it
+ * uses must be left alone. */
+MUST_USE bool thread_join(const pthread_t *threads, size_t count, unsigned wait_ms);

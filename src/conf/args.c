@@ -278,8 +278,11 @@ static int check_words(struct parser *parser)
     if (args->command == ARGS_EXPLAIN && !args->explain.target) {
         return wrong(parser, "explain wants a URL or HOST:PORT");
     }
-    if (args->command == ARGS_EXPLAIN && args->socket && args->conf_path) {
-        return wrong(parser, "explain asks the daemon (-s) or reads a file (-c), not both");
+    if (args->socket && (args->conf_path || args->override_count > 0)) {
+        return wrong(parser,
+                     "the daemon is asked (-s), or a configuration is read: %s cannot stand beside "
+                     "-s",
+                     args->conf_path ? "-c" : "-o");
     }
     if (args->command == ARGS_KILL && !args->id) {
         return wrong(parser, "kill wants the ID that 'viaduct connections' or the log tells");

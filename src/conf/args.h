@@ -38,7 +38,7 @@ struct args {
     size_t override_count;
     bool show_secrets;
     bool json;
-    const char *socket; /* -s, borrowed from argv; NULL: none */
+    const char *socket; /* -s, borrowed from argv; NULL: none. Never beside -c or -o */
     const char *id;     /* of kill, always given; borrowed from argv */
     bool would_deny;    /* of connections, as close, which comes with it alone */
     bool close;

@@ -12,11 +12,10 @@
 
 static_assert(FIELD_ID_COUNT <= 32, "field_list.ids has a bit for each");
 
-/* A literal's view, as a constant. */
-#define NAME(literal)                                                                              \
-    {                                                                                              \
-        (literal), sizeof(literal) - 1                                                             \
-    }
+/* A literal's view, as a constant. clang-format's releases differ about it. */
+/* clang-format off */
+#define NAME(literal) {(literal), sizeof(literal) - 1}
+/* clang-format on */
 
 static const struct str names[FIELD_ID_COUNT] = {
     [FIELD_OTHER] = NAME(""),

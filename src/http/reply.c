@@ -53,21 +53,30 @@ static int make_printable(struct arena *arena, struct str s, struct str *ret)
     return ret->ptr ? 0 : -ENOMEM;
 }
 
-/* "Denied by rule NAME" for what policy refuses, where the name can stand in a phrase; what asks
- * for credentials begins with the registered phrase. */
+static int append_all(struct arena *arena, struct str *to, const struct str *parts, size_t count)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        r = arena_append(arena, to, parts[i].ptr, parts[i].len);
+    }
+    return r;
+}
+
+/* "PHRASE by rule NAME", where the name can stand in a phrase: of a refused tunnel most clients
+ * show no more than that. */
 static int make_phrase(struct arena *arena, const struct reply_row *row, struct str rule,
                        struct str *ret)
 {
-    struct str phrase = row->status == 403   ? STR("Denied by rule ")
-                        : row->status == 407 ? STR("Proxy Authentication Required by rule ")
-                                             : STR("");
+    struct str plain = str_of(row->phrase ? row->phrase : h1_reason(row->status));
+    const struct str parts[] = {row->status == 403 ? STR("Denied") : plain, STR(" by rule "), rule};
+    struct str phrase = {0};
 
-    if (phrase.len == 0 || rule.len == 0 || rule.len > PHRASE_RULE_MAX || !is_printable(rule)) {
-        *ret = str_of(row->phrase ? row->phrase : h1_reason(row->status));
+    if (rule.len == 0 || rule.len > PHRASE_RULE_MAX || !is_printable(rule)) {
+        *ret = plain;
         return 0;
     }
-    phrase = arena_copy(arena, phrase);
-    if (!phrase.ptr || arena_append(arena, &phrase, rule.ptr, rule.len) != 0) {
+    if (append_all(arena, &phrase, parts, ARRAY_LEN(parts)) != 0) {
         return -ENOMEM;
     }
     *ret = phrase;
@@ -229,16 +238,6 @@ static bool is_credential(const struct field *field)
 {
     return field->id == FIELD_PROXY_AUTHORIZATION || field->id == FIELD_AUTHORIZATION ||
            str_ieq(field->name, STR("Cookie")) || str_ieq(field->name, STR("Cookie2"));
-}
-
-static int append_all(struct arena *arena, struct str *to, const struct str *parts, size_t count)
-{
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        r = arena_append(arena, to, parts[i].ptr, parts[i].len);
-    }
-    return r;
 }
 
 /* The request's head as it came (RFC 9110 9.3.8), less what must not be shown to scripts. */

@@ -17,9 +17,9 @@
 #include "http/message.h"
 
 enum reply_reason {
-    REPLY_DENIED,                  /* 403, end=denied; phrase "Denied by rule NAME" */
+    REPLY_DENIED,                  /* 403, end=denied */
     REPLY_LOOP,                    /* 403 by builtin:loop, end=denied, proxy_loop_detected */
-    REPLY_CREDENTIALS,             /* 407, end=denied; phrase with the rule that asks for them */
+    REPLY_CREDENTIALS,             /* 407, end=denied; the rule is the one that asks for them */
     REPLY_AUTH_FAILURES,           /* 429: too many wrong passwords; Retry-After */
     REPLY_AUTH_BUSY,               /* 503: too many passwords wait to be checked; Retry-After */
     REPLY_NOT_PROXY,               /* 400: origin-form; the body says how to use a proxy */
@@ -60,7 +60,9 @@ enum reply_reason {
 
 struct reply_row {
     unsigned status;
-    const char *phrase;      /* reason phrase; NULL: the registered one */
+    /* Reason phrase; NULL: the registered one. " by rule NAME" follows where there is a rule, and
+     * to that 403 says "Denied". */
+    const char *phrase;
     const char *proxy_error; /* RFC 9209 error type; NULL: no Proxy-Status */
     const char *dns_rcode;   /* with dns_error (RFC 9209 2.3.2), else NULL */
     const char *end;  /* log end value, e.g. "error:dns-nxdomain", "timeout:connect", "denied" */

@@ -187,8 +187,8 @@ static void put_html(struct text *out, const struct reply_page *page)
     text_u64(out, page->status);
     put_html_element(out, " ", page->phrase, "</title>\n");
     text_put(out, STR("<style>:root{color-scheme:light dark}"
-                      "body{font:16px/1.5 sans-serif;max-width:42em;margin:3em auto;padding:0 1em}"
-                      "dt{opacity:.6}dd{margin:0 0 .6em;overflow-wrap:anywhere}</style>\n<h1>"));
+                      "body{font:16px/1.5 sans-serif;max-width:42em;margin:3em auto;padding:0 1em;"
+                      "overflow-wrap:anywhere}dt{opacity:.6}dd{margin:0 0 .6em}</style>\n<h1>"));
     text_u64(out, page->status);
     put_html_element(out, " ", page->phrase, "</h1>\n");
     put_html_element(out, "<p>", page->sentence, "</p>\n");

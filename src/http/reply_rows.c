@@ -6,7 +6,8 @@
 static const struct reply_row rows[REPLY_REASON_COUNT] = {
     [REPLY_DENIED] = {
         .status = 403, .proxy_error = "http_request_denied", .end = "denied",
-        .sentence = "The rules of this proxy do not allow this request.",
+        .sentence = "The rules of this proxy do not allow this request. Whoever runs the proxy can "
+                    "tell you why, or change them.",
     },
     [REPLY_LOOP] = {
         .status = 403, .proxy_error = "proxy_loop_detected", .end = "denied",

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -160,24 +159,11 @@ bool auth_pool_withdraw(struct auth_pool *pool, struct auth_task *task)
 
 bool auth_pool_stop(struct auth_pool *pool, unsigned wait_ms)
 {
-    struct timespec deadline;
-    bool ended = true;
-
     (void)pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
     (void)pthread_cond_broadcast(&pool->work);
     (void)pthread_mutex_unlock(&pool->lock);
-    (void)clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += wait_ms / 1000;
-    deadline.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
-    for (unsigned i = 0; i < pool->thread_count; i++) {
-        ended = pthread_timedjoin_np(pool->threads[i], NULL, &deadline) == 0 && ended;
-    }
-    return ended;
+    return thread_join(pool->threads, pool->thread_count, wait_ms);
 }
 
 void auth_pool_free(struct auth_pool *pool)

@@ -22,7 +22,7 @@ struct machine;
 struct machine_addrs;
 
 /* Reads them once. 0 with *ret owned by the caller; negative errno: -EAFNOSUPPORT where the process
- * may have no netlink socket (see machine_error_text). */
+ * may have no netlink socket (see machine_describe_error). */
 MUST_USE int machine_addrs_read(struct machine_addrs **ret);
 /* Of networks given; ports and zones do not count. 0 or -ENOMEM. */
 MUST_USE int machine_addrs_new(const struct addr_net *nets, size_t count,
@@ -36,8 +36,8 @@ size_t machine_addrs_count(const struct machine_addrs *addrs);
 /* Follows them on loop. 0 or negative errno. */
 MUST_USE int machine_new(struct loop *loop, struct machine **ret);
 void machine_free(struct machine *machine); /* accepts NULL */
-/* What an errno of either means, and what can be done about it. */
-const char *machine_error_text(int error);
+/* What an errno of either means: what could not be learnt, and what can be done about it. */
+void machine_describe_error(int error, char *buf, size_t cap);
 /* As they are now: borrowed until control returns to the loop. */
 const struct machine_addrs *machine_addrs_now(const struct machine *machine);
 

@@ -7,6 +7,7 @@
 #include <linux/filter.h>
 #include <linux/rtnetlink.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -21,6 +22,7 @@
 #define DATAGRAM_MAX_BYTES 32768 /* the kernel fills no larger ones into a dump */
 #define DUMP_TRIES 10            /* a dump that a change interrupts is asked for again */
 #define RETRY_MS 1000
+#define ERROR_MAX 256
 
 /* What there is to be told of. */
 #define CHANGES (RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE)
@@ -193,19 +195,24 @@ int machine_addrs_read(struct machine_addrs **ret)
     return error;
 }
 
-const char *machine_error_text(int error)
+static const char *error_text(int error)
 {
     switch (error) {
     case -EAFNOSUPPORT:
     case -EPERM:
     case -EACCES:
-        return "no netlink socket may be opened: where the service manager restricts address"
-               " families, AF_NETLINK must be among them";
+        return "no netlink socket may be opened; where a service manager or a sandbox restricts"
+               " address families, AF_NETLINK must be among them";
     case -ETIMEDOUT:
         return "the kernel does not answer";
     default:
         return strerror(-error);
     }
+}
+
+void machine_describe_error(int error, char *buf, size_t cap)
+{
+    (void)snprintf(buf, cap, "this machine's addresses cannot be read: %s", error_text(error));
 }
 
 /* ---- Following ---- */
@@ -222,10 +229,11 @@ static void read_again(struct machine *machine)
 {
     struct machine_addrs *addrs = NULL;
     int error = machine_addrs_read(&addrs);
+    char message[ERROR_MAX];
 
     if (error) {
-        log_event(LOG_WARNING, "machine", "this machine's addresses cannot be read: %s",
-                  machine_error_text(error));
+        machine_describe_error(error, message, sizeof(message));
+        log_event(LOG_WARNING, "machine", "%s", message);
         deadline_arm(&machine->retry, machine->loop, RETRY_MS);
         return;
     }

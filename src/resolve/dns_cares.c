@@ -4,6 +4,7 @@
 #include <ares.h>
 #include <arpa/nameser.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -44,6 +45,7 @@ struct dns_channel {
     bool deaf; /* some socket is not watched for want of memory: every tick looks at it */
     struct list sockets;
     struct list questions; /* in flight and without an answer */
+    size_t awaited;        /* of these: not dropped */
     size_t in_flight;
 };
 
@@ -242,6 +244,10 @@ static int open_ares(struct dns_channel *channel, size_t server_count, bool asks
     options.udp_max_queries = 100; /* then a new socket: a new port to guess */
     mask |= ARES_OPT_UDP_MAX_QUERIES;
 #endif
+#ifdef ARES_OPT_MAXTIMEOUTMS
+    options.maxtimeout = (int)MIN(channel->dns->timeout_ms, INT_MAX); /* nobody waits for longer */
+    mask |= ARES_OPT_MAXTIMEOUTMS;
+#endif
     return errno_of(ares_init_options(&channel->ares, &options, mask));
 }
 
@@ -394,13 +400,22 @@ static void send_question(struct dns_question *question, struct dns_channel *cha
 {
     question->channel = channel;
     channel->in_flight++;
+    channel->awaited++;
     list_push_back(&channel->questions, &question->node);
     ares_query(channel->ares, question->name, ns_c_in,
                question->family == DNS_A ? ns_t_a : ns_t_aaaa, on_answer, question);
 }
 
-static void finish(struct dns_question *question, struct dns_cares *dns, int status)
+/* It leaves its channel's questions. */
+static void take_out(struct dns_question *question, struct dns_channel *channel)
 {
+    list_remove(&question->node);
+    channel->awaited -= question->answer ? 1 : 0;
+}
+
+static void finish(struct dns_question *question, struct dns_channel *channel, int status)
+{
+    struct dns_cares *dns = channel->dns;
     struct dns_answer *result = &question->result;
 
     result->status = status_of(status);
@@ -408,7 +423,7 @@ static void finish(struct dns_question *question, struct dns_cares *dns, int sta
         result->status = RESOLVE_NODATA;
     }
     question->state = QUESTION_FINISHED;
-    list_remove(&question->node);
+    take_out(question, channel);
     list_push_back(&dns->finished, &question->node);
     loop_defer(dns->loop, &dns->hand_out);
 }
@@ -419,7 +434,7 @@ static void finish(struct dns_question *question, struct dns_cares *dns, int sta
 static void finish_all(struct dns_channel *channel)
 {
     while (!list_empty(&channel->questions)) {
-        finish(LIST_FIRST(&channel->questions, struct dns_question, node), channel->dns,
+        finish(LIST_FIRST(&channel->questions, struct dns_question, node), channel,
                ARES_ECONNREFUSED);
     }
 }
@@ -441,7 +456,7 @@ static void on_open_answer(struct dns_question *question, struct dns_channel *ch
     struct dns_cares *dns = channel->dns;
 
     if (status == ARES_ECONNREFUSED && channel->asks_next && question->answer) {
-        list_remove(&question->node);
+        take_out(question, channel);
         send_question(question, dns->last_word);
         return;
     }
@@ -450,7 +465,7 @@ static void on_open_answer(struct dns_question *question, struct dns_channel *ch
                                            : parse_aaaa(reply, len, &question->result);
     }
     dns->in_flight--;
-    finish(question, dns, status);
+    finish(question, channel, status);
     if (status == ARES_ECONNREFUSED) {
         unreachable(channel);
     }
@@ -470,8 +485,10 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *reply,
         return;
     }
     channel->dns->in_flight--;
+    if (question->state == QUESTION_OPEN) {
+        take_out(question, channel);
+    }
     if (question->state != QUESTION_FINISHED) {
-        list_remove(&question->node);
         mem_free(question);
     }
 }
@@ -501,12 +518,26 @@ static void hand_out(struct dns_question *question)
     }
 }
 
+/* Where nobody waits for an answer the library tries no more, and keeps no socket: left alone,
+ * 1.34 goes on for many times the time it was given, and has a TCP connection when all is over. */
+static void calm_channels(struct dns_cares *dns)
+{
+    LIST_FOR_EACH (node, tmp, &dns->channels) {
+        struct dns_channel *channel = LIST_ITEM(node, struct dns_channel, node);
+
+        if (channel->awaited == 0 && (channel->in_flight > 0 || !list_empty(&channel->sockets))) {
+            ares_cancel(channel->ares);
+        }
+    }
+}
+
 /* Never on the library's stack, so that callbacks may ask and old channels may go. */
 static void hand_out_answers(struct dns_cares *dns)
 {
     while (!list_empty(&dns->finished)) {
         hand_out(LIST_FIRST(&dns->finished, struct dns_question, node));
     }
+    calm_channels(dns);
     reap_channels(dns);
     arm_tick(dns);
 }
@@ -679,5 +710,10 @@ int dns_cares_ask(struct dns_cares *dns, const char *name, enum dns_family famil
 
 void dns_question_drop(struct dns_question *question)
 {
+    struct dns_channel *channel = question->channel;
+
+    if (question->state == QUESTION_OPEN && --channel->awaited == 0) {
+        loop_defer(channel->dns->loop, &channel->dns->hand_out);
+    }
     question->answer = NULL;
 }

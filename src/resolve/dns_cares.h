@@ -42,6 +42,6 @@ void dns_cares_free(struct dns_cares *dns);
  * flight. -ENOMEM. */
 MUST_USE int dns_cares_ask(struct dns_cares *dns, const char *name, enum dns_family family,
                            dns_answer_fn *answer, void *arg, struct dns_question **ret);
-/* answer will not be called. The library goes on for itself until it has an answer or gives up. */
+/* answer will not be called. Servers may be asked on behalf of it until nobody waits for any. */
 void dns_question_drop(struct dns_question *question);
 const char *dns_cares_version(void);

@@ -16,13 +16,23 @@ static bool set_path(struct admin_address *ret, struct str dir, const char *name
     return !path.full && path.len > 0 && path.len < sizeof(ret->path);
 }
 
-/* In the first directory that the service manager gives (systemd.exec(5), RUNTIME_DIRECTORY). */
-static bool set_automatic(struct admin_address *ret)
+bool admin_runtime_dir(struct str *ret)
 {
     struct str directories = str_of(getenv("RUNTIME_DIRECTORY"));
     struct str first = str_cut(&directories, ':');
 
-    return str_starts(first, STR("/")) && set_path(ret, first, "/admin.sock");
+    if (!str_starts(first, STR("/"))) {
+        return false;
+    }
+    *ret = first;
+    return true;
+}
+
+static bool set_automatic(struct admin_address *ret)
+{
+    struct str dir;
+
+    return admin_runtime_dir(&dir) && set_path(ret, dir, ADMIN_SOCKET_NAME);
 }
 
 bool admin_address_of(const struct conf *conf, struct admin_address *ret)

@@ -103,12 +103,13 @@ static void ask(struct admin_explain *explain)
         refuse(explain, 400, error);
         return;
     }
-    if (r == 0) {
-        r = explain_begin(&explain->question, snapshot, request->admin->loop, on_done, explain,
-                          &explain->answer, &explain->job);
-    }
-    if (r != 0) {
+    if (r < 0) {
         refuse(explain, 503, strerror(-r));
+        return;
+    }
+    if (explain_begin(&explain->question, snapshot, request->admin->loop, on_done, explain,
+                      &explain->answer, &explain->job, error, sizeof(error)) != 0) {
+        refuse(explain, 503, error);
         return;
     }
     request->job = explain;

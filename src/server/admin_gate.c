@@ -15,10 +15,8 @@
 #include "policy/snapshot.h"
 #include "server/admin_private.h"
 
-static struct addr peer_of(struct evhttp_request *http)
+static struct addr peer_of(int fd)
 {
-    struct evhttp_connection *connection = evhttp_request_get_connection(http);
-    int fd = connection ? bufferevent_getfd(evhttp_connection_get_bufferevent(connection)) : -1;
     struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(sa);
 
@@ -28,6 +26,30 @@ static struct addr peer_of(struct evhttp_request *http)
     len = sizeof(sa);
     return getpeername(fd, (struct sockaddr *)&sa, &len) == 0 ? addr_from_sockaddr(&sa)
                                                               : (struct addr){.kind = ADDR_NONE};
+}
+
+static bool is_named(const struct admin_view *view, const struct addr *peer)
+{
+    const struct conf *conf = view->snapshot->conf;
+
+    return conf_addrs_have(conf->admin.allow, conf->admin.allow_count, peer);
+}
+
+bool admin_is_allowed(struct admin *admin, int fd)
+{
+    struct admin_view *view = admin_view_get(admin);
+    const struct addr peer = peer_of(fd);
+    bool is_allowed = peer.kind == ADDR_UNIX || !view || is_named(view, &peer);
+
+    admin_view_unref(view);
+    return is_allowed;
+}
+
+static int fd_of(struct evhttp_request *http)
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(http);
+
+    return connection ? bufferevent_getfd(evhttp_connection_get_bufferevent(connection)) : -1;
 }
 
 /* An address literal or localhost: no name that somebody else could lead here. */
@@ -70,14 +92,14 @@ static bool is_foreign(struct evhttp_request *http)
 bool admin_admit(struct admin_request *request)
 {
     const struct conf *conf = request->view->snapshot->conf;
-    const struct addr peer = peer_of(request->http);
+    const struct addr peer = peer_of(fd_of(request->http));
 
     if (peer.kind == ADDR_UNIX) {
         request->may_see = true;
         request->may_write = true;
         return true;
     }
-    if (!conf_addrs_have(conf->admin.allow, conf->admin.allow_count, &peer)) {
+    if (!is_named(request->view, &peer)) {
         admin_answer_error(request, 403, "admin.allow does not name your address");
         return false;
     }

@@ -3,7 +3,9 @@
 /*
  * HTTP for the admin socket, by libevent's evhttp. A connection serves one
  * request: it has 10 s to come, and, once there is an answer, a minute to
- * take it, 10 s of which without moving a byte are the most.
+ * take it, 10 s of which without moving a byte are the most. Strangers, whose
+ * request will be refused, have few places and 2 s, so that they keep nobody
+ * out who may ask.
  */
 
 #include <errno.h>
@@ -52,7 +54,9 @@ static void client_end(struct admin_client *client)
     deadline_disarm(&client->cut);
     client->admin->client_count--;
     client->admin->answered_count -= client->is_answered;
+    client->admin->stranger_count -= client->is_stranger;
     client->is_answered = false;
+    client->is_stranger = false;
 }
 
 /* Before anything can register the descriptor of a stream that was let go, for it is closed. */
@@ -83,19 +87,6 @@ static void resume(struct admin *admin)
     }
 }
 
-static void on_turn_end(void *arg)
-{
-    struct admin *admin = arg;
-
-    admin_of_thread = admin;
-    sweep(admin);
-    if (admin->is_full && admin->client_count < ADMIN_CONNECTIONS_MAX) {
-        admin->is_full = false;
-        resume(admin);
-    }
-    stop_if_done(admin);
-}
-
 static void on_rested(struct deadline *deadline)
 {
     resume(CONTAINER_OF(deadline, struct admin, rest));
@@ -114,15 +105,52 @@ static void on_accept_failed(struct evconnlistener *listener, void *arg)
 }
 
 /* evhttp takes it for a client that has gone. */
+static void cut(struct admin_client *client)
+{
+    bufferevent_setwatermark(client->stream, EV_READ, 0, 0); /* so that evhttp sees the end */
+    (void)shutdown(bufferevent_getfd(client->stream), SHUT_RDWR);
+}
+
 static void on_cut(struct deadline *deadline)
 {
     struct admin_client *client = CONTAINER_OF(deadline, struct admin_client, cut);
 
-    if (is_let_go(client->stream)) {
-        return; /* closed, and its number may be another's by now: the sweep follows */
+    if (!is_let_go(client->stream)) { /* else its number may be another's; the sweep follows */
+        cut(client);
     }
-    bufferevent_setwatermark(client->stream, EV_READ, 0, 0); /* so that evhttp sees the end */
-    (void)shutdown(bufferevent_getfd(client->stream), SHUT_RDWR);
+}
+
+/* evhttp tells who has come only once it has asked for a stream. So the one that came last is
+ * looked at before the next, and before anything else happens. */
+static void judge_last(struct admin *admin)
+{
+    struct admin_client *client = admin->unjudged;
+
+    admin->unjudged = NULL;
+    if (!client || !client->stream || is_let_go(client->stream) ||
+        admin_is_allowed(admin, bufferevent_getfd(client->stream))) {
+        return;
+    }
+    client->is_stranger = true;
+    if (++admin->stranger_count > ADMIN_STRANGERS_MAX) {
+        cut(client);
+    } else {
+        deadline_arm(&client->cut, admin->loop, ADMIN_STRANGER_MS);
+    }
+}
+
+static void on_turn_end(void *arg)
+{
+    struct admin *admin = arg;
+
+    admin_of_thread = admin;
+    judge_last(admin);
+    sweep(admin);
+    if (admin->is_full && admin->client_count < ADMIN_CONNECTIONS_MAX) {
+        admin->is_full = false;
+        resume(admin);
+    }
+    stop_if_done(admin);
 }
 
 static struct admin_client *vacant_place(struct admin *admin)
@@ -141,6 +169,7 @@ static struct bufferevent *on_accepted(struct event_base *base, void *arg)
     struct admin *admin = arg;
     struct admin_client *client;
 
+    judge_last(admin);
     sweep(admin);
     client = vacant_place(admin);
     ASSERT(client); /* the listener rests while there is none */
@@ -151,6 +180,7 @@ static struct bufferevent *on_accepted(struct event_base *base, void *arg)
     bufferevent_incref(client->stream);
     bufferevent_setwatermark(client->stream, EV_READ, 0, INPUT_MAX);
     deadline_arm(&client->cut, admin->loop, ADMIN_WAIT_MS);
+    admin->unjudged = client;
     if (++admin->client_count == ADMIN_CONNECTIONS_MAX) {
         admin->is_full = true;
         (void)evconnlistener_disable(admin->listener);

@@ -30,9 +30,11 @@ struct evconnlistener;
 struct workshop;
 
 #define ADMIN_CONNECTIONS_MAX 64
+#define ADMIN_STRANGERS_MAX 8 /* of them */
 #define ADMIN_HEAD_MAX 8192
 #define ADMIN_BODY_MAX 4096
 #define ADMIN_WAIT_MS 10000
+#define ADMIN_STRANGER_MS 2000
 
 /* ---- What the main thread shows ---- */
 
@@ -70,6 +72,7 @@ struct admin_client {
     struct bufferevent *stream; /* one reference; NULL: the place is vacant */
     struct deadline cut;
     bool is_answered; /* the answer is being sent */
+    bool is_stranger; /* admin.allow did not name its address when it came */
 };
 
 struct admin {
@@ -98,6 +101,8 @@ struct admin {
     struct deadline stop;
     struct deadline rest; /* the system is short of descriptors: the listener looks again then */
     size_t client_count;
+    size_t stranger_count;         /* of them */
+    struct admin_client *unjudged; /* the last one that came; NULL: it has been looked at */
     size_t explain_count;  /* questions that wait for names: each has a resolver of its own */
     size_t answered_count; /* clients whose answer is being sent */
     struct admin_client clients[ADMIN_CONNECTIONS_MAX];
@@ -179,6 +184,8 @@ void admin_stream_forget(struct admin_request *request);
 
 /* admin_gate.c: true when the request may go on; else it is answered. */
 MUST_USE bool admin_admit(struct admin_request *request);
+/* Who is connected by fd is one whom admin.allow names, or comes by a unix socket. */
+MUST_USE bool admin_is_allowed(struct admin *admin, int fd);
 /* admin_routes.c: has the route of its path answer. */
 void admin_dispatch(struct admin_request *request);
 

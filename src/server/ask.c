@@ -15,14 +15,31 @@
 
 #define HEAD_MAX 8192
 #define READ_BYTES ((size_t)16 << 10)
+#define TAKE_S 10 /* a daemon that lives takes a connection, and a question, at once */
 
 /* ------------------------------------------------------------------ the way there */
 
-static int dial(const struct admin_address *address, int *ret_fd)
+/* Of a unix socket too connect(2) waits, until the queue has room. A time-out is EINPROGRESS or
+ * EAGAIN; EINTR only says that we were stopped meanwhile. */
+static int connect_within(int fd, const struct sockaddr *sa, socklen_t len)
 {
+    const struct timeval wait = {.tv_sec = TAKE_S};
+    int r;
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+    do {
+        r = connect(fd, sa, len) == 0 ? 0 : -errno;
+    } while (r == -EINTR);
+    return r == -EINPROGRESS || r == -EAGAIN ? -ETIMEDOUT : r;
+}
+
+static int dial(const struct admin_address *address, unsigned wait_s, int *ret_fd)
+{
+    const struct timeval wait = {.tv_sec = wait_s};
     struct sockaddr_storage sa = {.ss_family = AF_UNIX};
     socklen_t len;
     int fd;
+    int r;
 
     if (address->is_unix) {
         struct sockaddr_un *un = (struct sockaddr_un *)(void *)&sa;
@@ -36,22 +53,14 @@ static int dial(const struct admin_address *address, int *ret_fd)
     if (fd < 0) {
         return -errno;
     }
-    if (connect(fd, (const struct sockaddr *)&sa, len) != 0) {
-        int r = -errno;
-
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+    r = connect_within(fd, (const struct sockaddr *)&sa, len);
+    if (r != 0) {
         (void)close(fd);
         return r;
     }
     *ret_fd = fd;
     return 0;
-}
-
-static void set_patience(int fd, unsigned wait_s)
-{
-    struct timeval wait = {.tv_sec = wait_s};
-
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 }
 
 /* ------------------------------------------------------------------ the question */
@@ -62,7 +71,7 @@ static int send_all(int fd, struct str data)
         ssize_t n = send(fd, data.ptr, data.len, MSG_NOSIGNAL);
 
         if (n < 0 && errno != EINTR) {
-            return -errno;
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
         }
         data = str_from(data, n > 0 ? (size_t)n : 0);
     }
@@ -192,12 +201,11 @@ int ask(const struct ask_question *question, struct ask_answer *ret)
     struct ask_answer answer = {.exit_code = -1};
     size_t len = 0;
     int fd = -1;
-    int r = dial(question->address, &fd);
+    int r = dial(question->address, question->wait_s, &fd);
 
     if (r != 0) {
         return r;
     }
-    set_patience(fd, question->wait_s);
     r = send_question(fd, question);
     if (r == 0) {
         r = read_all(fd, &answer.memory, &len);

@@ -19,7 +19,7 @@ struct ask_question {
     const char *method;
     struct str target; /* path and query */
     bool json;         /* else for people */
-    unsigned wait_s;   /* how long nothing may come; 0: for ever */
+    unsigned wait_s;   /* how long nothing may come, once the question was taken; 0: for ever */
 };
 
 struct ask_answer {
@@ -29,7 +29,7 @@ struct ask_answer {
     struct str body;
 };
 
-/* 0 with *ret to be freed by ask_deinit; negative errno when nobody answers there; -EPROTO: what
- * came is no whole answer. */
+/* 0 with *ret to be freed by ask_deinit; negative errno when nobody answers there, -ETIMEDOUT when
+ * not in time; -EPROTO: what came is no whole answer. */
 MUST_USE int ask(const struct ask_question *question, struct ask_answer *ret);
 void ask_deinit(struct ask_answer *answer);

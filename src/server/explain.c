@@ -2,6 +2,8 @@
 #include "server/explain.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "conf/conf.h"
@@ -9,6 +11,8 @@
 #include "policy/auth_users.h"
 #include "policy/machine.h"
 #include "policy/snapshot.h"
+
+#define ERROR_MAX 256
 
 /* One question on its way. */
 struct explain_job {
@@ -226,15 +230,48 @@ void explain_end(struct explain_job *job)
     mem_free(job);
 }
 
+/* Returns r; what it means is in error then. */
+static int tell(int r, char *error, size_t cap)
+{
+    if (r != 0) {
+        (void)snprintf(error, cap, "%s", strerror(-r));
+    }
+    return r;
+}
+
+static int read_machine(struct explain_job *job, char *error, size_t cap)
+{
+    char why[ERROR_MAX];
+    int r = machine_addrs_read(&job->machine);
+
+    job->facts.machine = job->machine;
+    if (r != 0) {
+        machine_describe_error(r, why, sizeof(why));
+        (void)snprintf(error, cap, "nothing can be judged: %s", why);
+    }
+    return r;
+}
+
+static int learn_and_begin(struct explain_job *job, char *error, size_t cap)
+{
+    int r = read_machine(job, error, cap);
+
+    if (r != 0) {
+        return r;
+    }
+    r = find_own(job);
+    return tell(r == 0 ? begin(job) : r, error, cap);
+}
+
 int explain_begin(const struct explain_question *question, const struct snapshot *snapshot,
                   struct loop *loop, void (*done)(void *arg), void *arg,
-                  struct explain_answer *answer, struct explain_job **ret)
+                  struct explain_answer *answer, struct explain_job **ret, char *error, size_t cap)
 {
     struct explain_job *job = mem_zalloc(sizeof(*job));
     int r;
 
     if (!job) {
-        return -ENOMEM;
+        return tell(-ENOMEM, error, cap);
     }
     job->loop = loop;
     job->question = question;
@@ -244,14 +281,7 @@ int explain_begin(const struct explain_question *question, const struct snapshot
     job->arg = arg;
     task_init(&job->finish, on_finish);
     set_facts(job);
-    r = machine_addrs_read(&job->machine);
-    if (r == 0) {
-        job->facts.machine = job->machine;
-        r = find_own(job);
-    }
-    if (r == 0) {
-        r = begin(job);
-    }
+    r = learn_and_begin(job, error, cap);
     if (r != 0) {
         explain_end(job);
         return r;
@@ -266,18 +296,18 @@ static void on_done(void *arg)
 }
 
 int explain_ask(const struct explain_question *question, const struct snapshot *snapshot,
-                struct explain_answer *ret)
+                struct explain_answer *ret, char *error, size_t cap)
 {
     struct explain_job *job = NULL;
     struct loop *loop = NULL;
-    int r = loop_new(&loop);
+    int r = tell(loop_new(&loop), error, cap);
 
     if (r != 0) {
         return r;
     }
-    r = explain_begin(question, snapshot, loop, on_done, loop, ret, &job);
+    r = explain_begin(question, snapshot, loop, on_done, loop, ret, &job, error, cap);
     if (r == 0) {
-        r = loop_run(loop);
+        r = tell(loop_run(loop), error, cap);
     }
     explain_end(job);
     loop_free(loop);

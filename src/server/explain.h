@@ -74,16 +74,18 @@ struct explain_answer {
     bool has_unknown_user; /* there is no such user in auth.users */
 };
 
-/* 0; negative errno when the machine's addresses cannot be read, or memory is out. */
+/* 0; negative errno with one line (no LF) in error when the machine's addresses cannot be read, or
+ * something is out: memory, descriptors. */
 MUST_USE int explain_ask(const struct explain_question *question, const struct snapshot *snapshot,
-                         struct explain_answer *ret);
+                         struct explain_answer *ret, char *error, size_t cap);
 
 /* The same on a loop of the caller's: done is called from it, later and once, when answer is
  * filled; explain_end frees, after done, from it, or instead of it. Pointers are borrowed until
  * then. */
 MUST_USE int explain_begin(const struct explain_question *question, const struct snapshot *snapshot,
                            struct loop *loop, void (*done)(void *arg), void *arg,
-                           struct explain_answer *answer, struct explain_job **ret);
+                           struct explain_answer *answer, struct explain_job **ret, char *error,
+                           size_t cap);
 void explain_end(struct explain_job *job); /* accepts NULL */
 
 /* The exit status: 0 allowed, 1 denied or credentials are wanted, 3 not decided. */

@@ -16,6 +16,7 @@
 #include "server/server_private.h"
 
 #define LINE_MAX_BYTES 1024
+#define STOP_MS 2000 /* for a reload that is being read when the program ends */
 
 /* ------------------------------------------------------------------ the end */
 
@@ -223,6 +224,7 @@ static void put_in_force(struct server *s)
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
     announce_leaving(s);
+    admin_record_write(&s->admin_record, s->sockets.admin);
     server_apply(s, s->snapshot);
     await_workers(s, RELOAD_INSTALLING);
     if (s->admin) {
@@ -448,23 +450,38 @@ int reload_init(struct server *s)
     return mailbox_new(s->loop, on_mail, s, &s->reload.mailbox);
 }
 
-void reload_deinit(struct server *s)
+static void leave_behind(const struct server *s)
+{
+    const struct conf *conf = s->snapshot->conf;
+
+    log_event(LOG_WARNING, "stop",
+              "a reload of %s still waits for a file that it names, or a name service; it is left "
+              "behind",
+              conf->source ? conf->source : CONF_DEFAULT_PATH);
+}
+
+bool reload_deinit(struct server *s)
 {
     struct reload *r = &s->reload;
     const struct reload_outcome outcome = {.result = RELOAD_IGNORED};
+    bool is_over = aside_finish(s->aside, STOP_MS);
 
-    aside_finish(s->aside);
     if (r->phase == RELOAD_PREPARING || r->phase == RELOAD_UNDOING) {
         sockets_give_up(&s->sockets, &r->plan);
     }
     r->phase = RELOAD_CLOSED;
     if (!r->mailbox) {
-        return;
+        return is_over;
     }
     answer_all(&r->served, &outcome);
     answer_all(&r->waiting, &outcome);
+    if (!is_over) {
+        leave_behind(s);
+        return false;
+    }
     snapshot_unref(r->loaded);
     snapshot_unref(r->replaced);
     admin_view_free(r->view);
     conf_messages_deinit(&r->messages);
+    return true;
 }

@@ -81,8 +81,9 @@ struct reload {
 
 /* 0 or negative errno. */
 int reload_init(struct server *s);
-/* Once no worker runs any more: waits for the work aside, and answers who waits. */
-void reload_deinit(struct server *s);
+/* Once no worker runs any more: waits a little for the work aside, and answers who waits. False: it
+ * does not end, and the log says so; what the server has is still in use then. */
+MUST_USE bool reload_deinit(struct server *s);
 /* On the main thread: begins, or has it begin once the present one is over. request may be NULL;
  * why says who asks ("HUP"), for the log. */
 void reload_ask(struct server *s, const char *why, struct reload_request *request);

@@ -9,72 +9,50 @@
 
 #include "base/text.h"
 #include "conf/args.h"
-#include "conf/conf.h"
-#include "server/admin_address.h"
+#include "server/admin_find.h"
 #include "server/ask.h"
 #include "server/exit_code.h"
 
 #define TARGET_MAX 4096
 #define WAIT_S 60
 
-/* ------------------------------------------------------------------ where it is */
+/* ------------------------------------------------------------------ nobody answers */
 
-/* What is wrong in the configuration is no reason not to ask: of a file that was just broken the
- * admin address is mostly still right. */
-static void find_configured(const struct args *args, struct admin_address *ret)
-{
-    const struct conf_load_options options = {args->conf_path, args->overrides,
-                                              args->override_count};
-    struct conf_messages messages = {0};
-    struct conf *conf = NULL;
-
-    if (conf_read(&options, &conf, &messages) != 0 || !admin_address_of(conf, ret)) {
-        bool parsed = admin_address_parse(STR(ADMIN_DEFAULT_PATH), ret);
-
-        (void)parsed;
-    }
-    conf_free(conf);
-    conf_messages_deinit(&messages);
-}
-
-static int find_address(const struct args *args, struct admin_address *ret)
-{
-    if (!args->socket) {
-        find_configured(args, ret);
-        return EXIT_OK;
-    }
-    if (!admin_address_parse(str_of(args->socket), ret)) {
-        (void)fprintf(stderr, "viaduct: -s %s is no socket: unix:/PATH, /PATH or IP:PORT\n",
-                      args->socket);
-        return EXIT_USAGE;
-    }
-    return EXIT_OK;
-}
-
-static const char *advice(const struct args *args, int error)
+static const char *advice(const struct admin_place *place, int error)
 {
     switch (error) {
     case -EACCES:
     case -EPERM:
         return "admin.mode and admin.group say who may ask there";
     case -ETIMEDOUT:
+        return "the daemon is stopped, or busy beyond measure";
     case -EPROTO:
         return "is that viaduct's admin socket?";
     default:
-        return args->socket ? "is viaduct running, and is that its admin.address?"
-                            : "is viaduct running, with this admin.address? -s SOCKET names "
-                              "another, -c FILE its configuration";
+        return *place->why ? "is viaduct running? -s SOCKET names another place, -c FILE the "
+                             "configuration that does"
+                           : "is viaduct running, and is that its admin.address?";
     }
 }
 
-static int fail_to_ask(const struct args *args, const struct admin_address *address, int error)
+static const char *error_text(int error)
+{
+    return error == -EPROTO      ? "no whole answer"
+           : error == -ETIMEDOUT ? "nobody has answered in time"
+                                 : strerror(-error);
+}
+
+static int fail_to_ask(const struct args *args, const struct admin_place *place, int error)
 {
     char buf[256];
     struct text name = TEXT_OVER(buf);
 
-    admin_address_put(&name, address);
-    (void)fprintf(stderr, "viaduct: %s: %s; %s\n", text_cstr(&name),
-                  error == -EPROTO ? "no whole answer" : strerror(-error), advice(args, error));
+    admin_address_put(&name, &place->address);
+    (void)fprintf(stderr, "viaduct: %s: %s; ", text_cstr(&name), error_text(error));
+    if (*place->why) {
+        (void)fprintf(stderr, "asked there because %s; ", place->why);
+    }
+    (void)fprintf(stderr, "%s\n", advice(place, error));
     return args->command == ARGS_EXPLAIN ? EXIT_UNDECIDED : EXIT_FAILED;
 }
 
@@ -202,10 +180,10 @@ int remote_run(const struct args *args)
 {
     char buf[TARGET_MAX];
     struct text target = TEXT_OVER(buf);
-    struct admin_address address;
-    struct ask_question question = {.address = &address, .json = args->json};
+    struct admin_place place;
+    struct ask_question question = {.address = &place.address, .json = args->json};
     struct ask_answer answer;
-    int code = find_address(args, &address);
+    int code = admin_find(args, &place);
     int r;
 
     if (code != EXIT_OK) {
@@ -216,7 +194,7 @@ int remote_run(const struct args *args)
     question.wait_s = args->command == ARGS_RELOAD ? 0 : WAIT_S;
     r = target.full ? -E2BIG : ask(&question, &answer);
     if (r != 0) {
-        return fail_to_ask(args, &address, r);
+        return fail_to_ask(args, &place, r);
     }
     code = print(args, &answer);
     ask_deinit(&answer);

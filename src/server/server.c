@@ -436,8 +436,7 @@ static int check_machine(void)
 
     machine_addrs_free(addrs);
     if (r != 0) {
-        (void)snprintf(message, sizeof(message), "this machine's addresses cannot be read: %s",
-                       machine_error_text(r));
+        machine_describe_error(r, message, sizeof(message));
         return fail(message);
     }
     return 0;
@@ -488,6 +487,7 @@ static int start_admin(struct server *s)
     if (s->admin) {
         server_announce_admin(s->sockets.admin);
     }
+    admin_record_write(&s->admin_record, s->sockets.admin);
     return 0;
 }
 
@@ -505,6 +505,7 @@ static int open_sockets(struct server *s)
         return fail("out of memory");
     }
     sockets_commit(&s->sockets, &plan, s->snapshot->conf);
+    admin_record_open(&s->admin_record);
     return 0;
 }
 
@@ -572,11 +573,13 @@ static void join_workers(struct server *s)
     }
 }
 
-/* Of a server that has ended, or whose start failed half-way. */
-static void take_apart(struct server *s)
+/* All of the end that others see. False: a thread still uses what there is. */
+static bool close_down(struct server *s)
 {
+    bool is_over;
+
     join_workers(s);
-    reload_deinit(s);
+    is_over = reload_deinit(s);
     admin_free(s->admin);
     if (s->auth) {
         auth_stop(s->auth);
@@ -589,7 +592,17 @@ static void take_apart(struct server *s)
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(s->writer, LOG_STOP_MS);
     crowd_free(s->shop.crowd);
+    admin_record_close(&s->admin_record);
     sockets_close(&s->sockets);
+    return is_over;
+}
+
+/* Of a server that has ended, or whose start failed half-way. */
+static void take_apart(struct server *s, int status)
+{
+    if (!close_down(s)) {
+        _exit(status);
+    }
     mailbox_free(s->reload.mailbox);
     pulse_deinit(s);
     mailbox_free(s->tenures);
@@ -613,9 +626,10 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     s->source = source;
     s->signal_fd = -1;
     s->pulse.notify.fd = -1;
+    s->admin_record.fd = -1;
     if (start(s, warnings) != 0) {
         poke_all(s, WORKER_DRAIN | WORKER_CUT);
-        take_apart(s);
+        take_apart(s, 1);
         return 1;
     }
     if (loop_run(s->loop) != 0) {
@@ -624,6 +638,6 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     }
     join_workers(s);
     log_event(LOG_NOTICE, "stop", "viaduct ends");
-    take_apart(s);
+    take_apart(s, 0);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "io/loop.h"
 #include "io/mailbox.h"
 #include "server/admin.h"
+#include "server/admin_record.h"
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/sockets.h"
@@ -44,6 +45,7 @@ struct server {
     struct aside *aside;     /* owned: where reloads are read, and what they replace is freed */
     struct reload reload;
     struct admin *admin; /* owned; NULL: it has been off until now */
+    struct admin_record admin_record;
     struct pulse pulse;
     uint32_t via_number;  /* what tells this instance from others of its name */
     uint64_t descriptors; /* RLIMIT_NOFILE */

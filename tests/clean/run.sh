@@ -70,11 +70,13 @@ else
     git clone -q --no-hardlinks "$tree" "$root/root/viaduct"
 fi
 
-# in_root COMMAND: /dev is the one that debootstrap made, not this machine's.
+# in_root COMMAND: /dev is the one that debootstrap made, not this machine's. The root is mounted, so
+# that what runs there may make mount namespaces of its own.
 in_root()
 {
     # shellcheck disable=SC2016  # the inner shell expands them
     unshare --mount --pid --ipc --fork --kill-child -- bash -euc '
+        mount --bind "$1" "$1"
         mount -t proc proc "$1/proc"
         mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"
         mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"

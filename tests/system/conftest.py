@@ -11,6 +11,7 @@ import viaduct_harness
 def pytest_configure(config):
     config.addinivalue_line("markers", "serial: needs the machine for itself; run without -n")
     config.addinivalue_line("markers", "notsan: measures what thread sanitizer makes meaningless")
+    config.addinivalue_line("markers", "browser: drives a browser; run by ./dev test --full")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Real servers for real clients: nginx, plain and with TLS, and git over HTTP."""
+"""Real servers for real clients: nginx, plain and with TLS, git over HTTP, WebSocket."""
 
+import asyncio
 import http.server
 import os
 import shutil
@@ -8,6 +9,8 @@ import ssl
 import subprocess
 import threading
 from pathlib import Path
+
+import websockets
 
 from wire import DEADLINE, connect, free_port, wait_until
 
@@ -54,6 +57,11 @@ class Certificate:
             ]
         )
 
+    def server_context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path, self.key)
+        return context
+
 
 class Nginx:
     """nginx as a child of the test, its files in a directory of the test. Serves .root, by HTTP
@@ -77,7 +85,8 @@ class Nginx:
                 client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
                 fastcgi_temp_path {directory}/fastcgi; uwsgi_temp_path {directory}/uwsgi;
                 scgi_temp_path {directory}/scgi; client_max_body_size 0;
-                types {{ text/html html; }} default_type application/octet-stream;
+                types {{ text/html html; text/css css; text/javascript js; image/svg+xml svg; }}
+                default_type application/octet-stream;
                 server {{
                     listen 127.0.0.1:{self.port};
                     listen 127.0.0.1:{self.tls_port} ssl;
@@ -196,12 +205,45 @@ class GitServer:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate.path, certificate.key)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.server.socket = certificate.server_context().wrap_socket(
+                self.server.socket, server_side=True
+            )
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class WebSocketServer:
+    """python3-websockets, in a thread with a loop of its own; sends back what it gets."""
+
+    def __init__(self, certificate=None):
+        self.context = certificate and certificate.server_context()
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+        self.port = None
+        self.thread = threading.Thread(
+            target=self.loop.run_until_complete, args=(self._serve(),), daemon=True
+        )
+        self.thread.start()
+        assert self.ready.wait(DEADLINE)
+
+    async def _serve(self):
+        self.done = asyncio.Event()
+
+        async def echo(socket, *_):
+            async for message in socket:
+                await socket.send(message)
+
+        async with websockets.serve(
+            echo, "127.0.0.1", 0, max_size=None, ssl=self.context
+        ) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            self.ready.set()
+            await self.done.wait()
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self.done.set)
+        self.thread.join(DEADLINE)

@@ -21,6 +21,8 @@ from wire import DEADLINE
 LISTEN = "[listen a]\naddress = 127.0.0.1:0\n"
 TEXT = [("Accept", "text/plain")]
 PLACES = 64
+STRANGERS = 8  # of the places, for whom admin.allow does not name
+STRANGER_WAIT = 2.0  # s
 WAIT = 10.0  # s: what a request has to come in, and an answer to move
 
 
@@ -589,6 +591,45 @@ def test_tcp_for_those_who_are_named(lab, allow):
         assert peer.read_response().status == 200
 
 
+def from_address(lab, site, source):
+    peer = wire.Peer(socket.create_connection(site.address, DEADLINE, (source, 0)))
+    lab.peers.append(peer)
+    return peer
+
+
+def test_strangers_lock_nobody_out(lab):
+    """However many come and say nothing, they get few of the places, and not for long."""
+    site = TcpSite(lab, "admin.allow=127.0.0.2")
+    asked = time.monotonic()
+    strangers = [from_address(lab, site, "127.0.0.3") for _ in range(3 * PLACES)]
+    for _ in range(PLACES):
+        insider = from_address(lab, site, "127.0.0.2")
+        insider.request("GET", "/healthz", [("Host", "localhost")])
+        assert insider.read_response().status == 200
+        insider.close()
+    assert time.monotonic() - asked < STRANGER_WAIT * wire.SLOWNESS
+    assert site.proxy.socket_count() <= site.proxy._idle_sockets + STRANGERS + 1
+    for stranger in strangers:
+        stranger.expect_end()
+    assert time.monotonic() - asked < WAIT / 2 * wire.SLOWNESS
+    # Their places are found again, and who asks properly is told why not.
+    for _ in range(3 * STRANGERS):
+        stranger = from_address(lab, site, "127.0.0.3")
+        stranger.request("GET", "/healthz", [("Host", "localhost")])
+        answer = stranger.read_response()
+        assert (answer.status, "admin.allow" in answer.body.decode()) == (403, True)
+
+
+def test_a_stranger_who_does_not_take_the_answer(lab):
+    """Nor reads the end of it, and goes on talking."""
+    site = TcpSite(lab, "admin.allow=127.0.0.2")
+    for _ in range(STRANGERS):
+        stranger = from_address(lab, site, "127.0.0.3")
+        stranger.request("POST", "/reload", [("Host", "localhost")], b"x" * 4000)
+        stranger.request("POST", "/reload", [("Host", "localhost")], b"x" * 4000)
+    wait_until(lambda: site.proxy.socket_count() <= site.proxy._idle_sockets, "them to be gone", WAIT)
+
+
 @pytest.mark.parametrize(
     "host, status",
     [
@@ -872,11 +913,16 @@ def test_asked_by_many_while_it_reloads(lab, tmp_path):
         try:
             while not done.is_set():
                 peer = wire.connect(site.socket)
-                peer.request("GET", paths[(number + count) % len(paths)], [("Host", "localhost")])
+                path = paths[(number + count) % len(paths)]
+                peer.request("GET", path, [("Host", "localhost")])
                 if count % 7 == 3:
                     peer.reset()
                 else:
-                    assert peer.read_response().status == 200
+                    answer = peer.read_response()
+                    # More than four explanations at once are asked to come again.
+                    assert answer.status == 200 or (
+                        answer.status == 503 and "explain" in path and answer.has("Retry-After")
+                    )
                     peer.close()
                 count += 1
         except (AssertionError, OSError, EOFError) as fault:

@@ -66,7 +66,7 @@ def test_bash_offers_all_commands_and_options(directory):
 def test_zsh_names_all_commands_and_options():
     text = ZSH.read_text()
     assert set(re.findall(r"^        '([a-z]+):", text, re.M)) == commands()
-    given = set(re.findall(r"'\*?(--?[A-Za-z][a-z-]*)\[", text))
+    given = set(re.findall(r"'(?:\([^)]*\))?\*?(--?[A-Za-z][a-z-]*)\[", text))
     for group in re.findall(r"\{([^}]*)\}'\[", text):
         given |= set(group.split(","))
     assert given == options()

@@ -26,7 +26,7 @@ OK = response_bytes(body=b"ok")
 SOURCE = Path(__file__).with_name("load") / "failing.c"
 CALLS = (
     "accept4 socket pipe2 epoll_ctl getrandom connect splice eventfd epoll_create1 signalfd bind"
-    " listen fcntl netlink speech"
+    " listen fcntl netlink speech hang"
 ).split()
 FOREVER = 1 << 30
 IP_BIND_ADDRESS_NO_PORT = 24  # a name of Python 3.12
@@ -367,7 +367,46 @@ def test_start_without_netlink_says_what_to_do(failing):
     )
     assert result.returncode == 1
     (line,) = [line for line in (result.stdout + result.stderr).splitlines() if "error" in line]
-    assert "addresses" in line and "AF_NETLINK" in line
+    assert NO_ADDRESSES in line
+
+
+NO_ADDRESSES = (
+    "this machine's addresses cannot be read: no netlink socket may be opened; where a service manager "
+    "or a sandbox restricts address families, AF_NETLINK must be among them"
+)
+
+
+@pytest.mark.parametrize("error", ["EAFNOSUPPORT", "EPERM", "EACCES"])
+def test_explain_without_netlink_says_what_is_missing(failing, error):
+    """`check` needs no addresses."""
+
+    def run(*words):
+        return subprocess.run(
+            [binary(), *words],
+            env={**failing.environment, "FAILING_AT_START": f"netlink={getattr(errno, error)}"},
+            capture_output=True,
+            text=True,
+            timeout=wire.DEADLINE,
+            check=False,
+        )
+
+    result = run("explain", "--resolve", "192.0.2.1", "a.example:443")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == f"viaduct: nothing can be judged: {NO_ADDRESSES}\n"
+    assert run("check").returncode == 0
+
+
+def test_a_daemon_that_can_no_longer_read_its_addresses_explains_that(lab, failing, tmp_path):
+    proxy = start(lab, failing, f"admin.address=unix:{tmp_path}/admin")
+    proxy.wait_for_log(event="admin", msg="listening")
+    failing.fail("netlink", errno.EAFNOSUPPORT)
+    words = [binary(), "explain", "-s", f"unix:{tmp_path}/admin", "a.example:443"]
+    result = subprocess.run(
+        words, capture_output=True, text=True, timeout=wire.DEADLINE, check=False
+    )
+    assert (result.returncode, result.stderr) == (3, f"viaduct: nothing can be judged: {NO_ADDRESSES}\n")
+    failing.stop("netlink")
+    works(lab, proxy)
 
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EAGAIN"])
@@ -377,6 +416,51 @@ def test_start_without_getrandom_serves(lab, failing, error):
         env={**failing.environment, "FAILING_AT_START": f"getrandom={getattr(errno, error)}"},
     )
     works(lab, proxy)
+
+
+# --- Files that do not answer -------------------------------------------------
+
+
+class Hanging:
+    """A daemon whose reload hangs in a file."""
+
+    def __init__(self, lab, failing, tmp_path):
+        names = tmp_path / "names"
+        names.write_text("a.example\n")
+        self.failing = failing
+        self.socket = str(tmp_path / "admin.sock")
+        self.proxy = lab.fresh(
+            f"admin.address=unix:{self.socket}",
+            config=f"[access]\na = allow hosts {names} from loopback to any\n",
+            env={**failing.environment, "FAILING_PATH": str(names)},
+        )
+        self.proxy.wait_for_log(event="admin", msg="listening")
+        self.proxy.note_idle()
+        names.write_text("b.example\n")
+        failing.fail("hang", errno.EIO)
+        self.asker = lab.client(self.socket)
+        self.asker.request("POST", "/reload", [("Host", "localhost")], b"")
+        wait_until(lambda: failing.failed("hang") > 0, "it to hang")
+
+
+def test_a_reload_that_hangs_does_not_hold_up_the_end(lab, failing, tmp_path):
+    hanging = Hanging(lab, failing, tmp_path)
+    assert lab.client(hanging.proxy).get("http://b.example/").status == 403
+    hanging.proxy.signal(signal.SIGTERM)
+    assert hanging.asker.read_response().status == 409
+    assert hanging.proxy.wait_exit() == 0
+    line = hanging.proxy.wait_for_log(event="stop", level="warning")
+    assert str(hanging.proxy.config) in line["msg"]
+    assert not os.path.exists(hanging.socket)
+
+
+def test_the_end_waits_a_little_for_a_reload(lab, failing, tmp_path):
+    hanging = Hanging(lab, failing, tmp_path)
+    hanging.proxy.signal(signal.SIGTERM)
+    hanging.proxy.wait_for_log(event="stop", msg="viaduct ends")
+    failing.stop("hang")
+    assert hanging.proxy.wait_exit() == 0
+    assert not hanging.proxy.find_lines(event="stop", level="warning")
 
 
 # --- Networks that fail -------------------------------------------------------

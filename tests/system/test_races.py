@@ -2,9 +2,7 @@
 """Orders of events that one must arrange to see: what comes together in one look of the proxy at its
 sockets, and what comes too late."""
 
-import os
 import select
-import signal
 import socket
 import time
 
@@ -75,13 +73,10 @@ def test_last_words_of_an_origin_reach_a_client_that_still_writes(lab):
         client.request("CONNECT", f"127.0.0.1:{listener.getsockname()[1]}")
         origin, _ = listener.accept()
         assert client.read_response(to="CONNECT").status == 200
-        os.kill(proxy.process.pid, signal.SIGSTOP)
-        try:
+        with proxy.stopped():
             client.send(b"x" * 100_000)
             origin.sendall(words)
             origin.close()
-        finally:
-            os.kill(proxy.process.pid, signal.SIGCONT)
     assert client.read_exactly(len(words)) == words
 
 

@@ -2,9 +2,7 @@
 """Room for a client, or a descriptor, that another worker has to make; and who is not closed for
 it."""
 
-import signal
 import time
-from pathlib import Path
 
 import wire
 from wire import wait_until
@@ -103,14 +101,10 @@ def test_client_whose_request_lies_unread_is_not_idle(lab):
     oldest, other = lab.client(proxy), lab.client(proxy)
     for client in (oldest, other):
         assert client.get(origin.url()).status == 200
-    proxy.signal(signal.SIGSTOP)
-    try:
-        stat = Path(f"/proc/{proxy.pid}/stat")
-        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it to stop")
+    with proxy.stopped():
         late = lab.client(proxy)  # first in the order of events
         oldest.request("GET", origin.url("/unread"))
-    finally:
-        proxy.signal(signal.SIGCONT)
+        oldest.wait_acknowledged()
     assert late.get(origin.url()).status == 200
     assert oldest.read_response().status == 200
     other.expect_end("fin")

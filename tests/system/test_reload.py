@@ -230,7 +230,15 @@ def test_hup_storm(lab):
         site.write(LISTEN + f"[access]\nrule{number} = allow from loopback to any\n")
         site.proxy.signal(signal.SIGHUP)
         assert client.get(origin.url(f"/{number}")).status == 200
-    wait_until(lambda: "access.rule199" in site.changes(), "the last one")
+
+    def last_is_in_force():
+        lines = site.proxy.find_lines(event="reload")
+        keys = [line.get("key") for line in lines]
+        return "access.rule199" in keys and any(
+            "in force" in line["msg"] for line in lines[keys.index("access.rule199") :]
+        )
+
+    wait_until(last_is_in_force, "the last one")
     assert client.get(origin.url("/last")).status == 200
     assert site.proxy.wait_request(origin.url("/last"))["rule"] == "rule199"
 

@@ -406,11 +406,9 @@ def test_origin_that_stops_taking_an_upload(lab):
     proxy = lab.viaduct(*HASTY)
     origin = lab.origin(script)
     origin.over = threading.Event()
-    client = lab.client(proxy)
-    sender = threading.Thread(
-        target=send_until_closed,
-        args=(client, request_bytes("PUT", origin.url("/upload"), body=b"x" * 64_000_000)),
-    )
+    upload = request_bytes("PUT", origin.url("/upload"), body=b"x" * 64_000_000)
+    client = lab.client(proxy)  # who is not given long for its head
+    sender = threading.Thread(target=send_until_closed, args=(client, upload))
     sender.start()
     line = proxy.wait_request(origin.url("/upload"))
     assert (line["status"], line["end"]) == ("504", "timeout:idle")

@@ -463,6 +463,33 @@ def test_reload_tells_the_manager_what_became_of_it(machine):
     assert [m for p, m in entries if p == 3 and "/etc/viaduct/viaduct.ini:2: " in m]
 
 
+def test_reload_finds_the_daemon_wherever_its_admin_socket_is_to_go(machine):
+    """Inside the service, and by hand outside of it."""
+    machine.run("systemctl", "start", "viaduct.service")
+    for by in (["systemctl", "reload", "viaduct.service"], ["viaduct", "reload"]):
+        for place in ("unix:/run/viaduct/other.sock", "127.0.0.1:8099", "auto"):
+            admin = f"[admin]\naddress = {place}\nwrite = on\n"
+            machine.write("/etc/viaduct/viaduct.ini", CONFIG + admin)
+            machine.run(*by)
+            status = json.loads(machine.run("viaduct", "status", "--json").stdout)
+            assert status["generation"] > 1
+            machine.run("viaduct", "check")
+    # Over TCP a reload is a change, and not for everybody: as viaduct.service tells.
+    machine.write("/etc/viaduct/viaduct.ini", CONFIG + "[admin]\naddress = 127.0.0.1:8099\n")
+    machine.run("systemctl", "reload", "viaduct.service")
+    assert machine.run("systemctl", "reload", "viaduct.service", check=False).returncode != 0
+    entries = machine.journal("viaduct.service")
+    assert [m for _, m in entries if m.startswith("viaduct: over TCP nothing is changed")]
+    drop_in(machine, "ExecReload=\nExecReload=/bin/kill -HUP $MAINPID\n")
+    machine.write("/etc/viaduct/viaduct.ini", CONFIG)
+    machine.run("systemctl", "reload", "viaduct.service")
+    wait_until(
+        lambda: machine.run("viaduct", "status", "-s", "/run/viaduct/admin.sock", check=False)
+        .returncode == 0,
+        "the admin socket to be back",
+    )  # fmt: skip
+
+
 def test_socket_is_used_for_the_listener_of_its_name(machine):
     """viaduct.socket names its sockets `local`."""
     machine.write(

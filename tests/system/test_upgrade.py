@@ -8,6 +8,7 @@ import threading
 import pytest
 import websockets
 
+import programs
 import wire
 from wire import request_bytes
 
@@ -157,39 +158,9 @@ def test_upgrade_with_a_body(lab):
 # --- A real client and a real server ------------------------------------------
 
 
-class WebSocketServer:
-    """python3-websockets, in a thread with a loop of its own; sends back what it gets."""
-
-    def __init__(self):
-        self.loop = asyncio.new_event_loop()
-        self.ready = threading.Event()
-        self.port = None
-        self.thread = threading.Thread(
-            target=self.loop.run_until_complete, args=(self._serve(),), daemon=True
-        )
-        self.thread.start()
-        assert self.ready.wait(wire.DEADLINE)
-
-    async def _serve(self):
-        self.done = asyncio.Event()
-
-        async def echo(socket, *_):
-            async for message in socket:
-                await socket.send(message)
-
-        async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
-            self.port = server.sockets[0].getsockname()[1]
-            self.ready.set()
-            await self.done.wait()
-
-    def close(self):
-        self.loop.call_soon_threadsafe(self.done.set)
-        self.thread.join(wire.DEADLINE)
-
-
 @pytest.fixture
 def websocket_server():
-    server = WebSocketServer()
+    server = programs.WebSocketServer()
     yield server
     server.close()
 

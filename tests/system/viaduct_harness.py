@@ -6,6 +6,8 @@ VIADUCT_RELEASE  the binary of tests about memory and time (default build/viaduc
 VIADUCT_TEST_SLOWNESS  a factor on all deadlines, for instrumented builds
 """
 
+import contextlib
+import gc
 import json
 import os
 import re
@@ -284,6 +286,20 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """Every thread of it stands still inside."""
+        self.signal(signal.SIGSTOP)
+        try:
+            stats = list(Path(f"/proc/{self.pid}/task").glob("*/stat"))
+            wait_until(
+                lambda: all(s.read_text().rpartition(")")[2].split()[0] == "T" for s in stats),
+                "all its threads to stop",
+            )
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     # Its ends
 
     def note_idle(self):
@@ -295,6 +311,8 @@ class Daemon:
         self.check_alive()
         if not self.check_leaks or self._idle_sockets is None:
             return
+        if self.socket_count() > self._idle_sockets:
+            gc.collect()  # a client library's exception may hold its connection in a circle
         wait_until(
             lambda: self.socket_count() <= self._idle_sockets,
             f"{self._idle_sockets} sockets, as when idle; now {sorted(self.links())}",

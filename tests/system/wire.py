@@ -18,6 +18,7 @@ import time
 SLOWNESS = float(os.environ.get("VIADUCT_TEST_SLOWNESS", "1"))
 DEADLINE = 20.0 * SLOWNESS
 
+TCP_CLOSE = 7
 SIOCOUTQ = 0x5411  # bytes in the send queue that the peer has not acknowledged
 
 
@@ -136,10 +137,15 @@ class Peer:
         self.sock.shutdown(socket.SHUT_WR)
 
     def wait_acknowledged(self):
+        """What was sent has arrived, or the peer has reset the connection."""
+
         def unsent():
             return struct.unpack("i", fcntl.ioctl(self.sock, SIOCOUTQ, b"\0\0\0\0"))[0]
 
-        wait_until(lambda: unsent() == 0, "the peer's acknowledgement")
+        def over():
+            return self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+
+        wait_until(lambda: unsent() == 0 or over(), "the peer's acknowledgement")
 
     def finish(self):
         """Ends our direction (FIN); reading goes on."""

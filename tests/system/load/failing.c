@@ -38,12 +38,13 @@ enum {
     FCNTL,
     NETLINK, /* socket(2) for it, where address families are restricted */
     SPEECH,  /* connect(2) does not fail, but waits for the peer's end */
+    HANG,    /* open(2) of FAILING_PATH does not fail, but waits until the test lets it go on */
     CALLS
 };
 
 static const char *const names[CALLS] = {
     "accept4",       "socket",   "pipe2", "epoll_ctl", "getrandom", "connect", "splice", "eventfd",
-    "epoll_create1", "signalfd", "bind",  "listen",    "fcntl",     "netlink", "speech"};
+    "epoll_create1", "signalfd", "bind",  "listen",    "fcntl",     "netlink", "speech", "hang"};
 
 struct slot {
     _Atomic int error;
@@ -143,6 +144,43 @@ int connect(int fd, const struct sockaddr *addr, socklen_t len)
     }
     errno = error;
     return r;
+}
+
+/* As of a file on a server that does not answer. */
+static void hang(const char *path)
+{
+    const char *hanging = getenv("FAILING_PATH");
+
+    if (!hanging || strcmp(path, hanging) != 0) {
+        return;
+    }
+    while (fails(HANG)) {
+        (void)poll(NULL, 0, 10);
+    }
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = (flags & O_CREAT) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    hang(path);
+    return ((int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open"))(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = (flags & O_CREAT) ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    hang(path);
+    return ((int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
 }
 
 ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)

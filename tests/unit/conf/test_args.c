@@ -159,7 +159,25 @@ Test(args, commands_that_ask_the_daemon_take_its_socket)
     cr_expect_eq(PARSE("status", "-s", "a", "-s", "b"), ARGS_WRONG);
     cr_expect_eq(PARSE("serve", "-s", "a"), ARGS_WRONG);
     cr_expect_eq(PARSE("status", "more"), ARGS_WRONG);
+}
+
+Test(args, a_socket_leaves_nothing_for_a_configuration_to_say)
+{
+    static const char *const asking[] = {"status", "rules", "connections", "reload"};
+
+    for (size_t i = 0; i < ARRAY_LEN(asking); i++) {
+        cr_expect_eq(PARSE(asking[i], "-s", "a", "-c", "b"), ARGS_WRONG);
+        cr_expect_eq(PARSE("-o", "a.b=c", asking[i], "-s", "a"), ARGS_WRONG);
+        cr_assert_eq(PARSE(asking[i], "-c", "a", "-o", "a.b=c"), 0);
+        args_deinit(&args);
+    }
+    cr_expect_eq(PARSE("kill", "0-1", "-s", "a", "-c", "b"), ARGS_WRONG);
     cr_expect_eq(PARSE("explain", "-s", "a", "-c", "b", "c:1"), ARGS_WRONG);
+    cr_expect_str_eq(error, "the daemon is asked (-s), or a configuration is read: -c cannot stand "
+                            "beside -s");
+    cr_expect_eq(PARSE("explain", "-s", "a", "-o", "access.x=deny", "c:1"), ARGS_WRONG);
+    cr_expect_str_eq(error, "the daemon is asked (-s), or a configuration is read: -o cannot stand "
+                            "beside -s");
 }
 
 Test(args, kill_wants_one_id)

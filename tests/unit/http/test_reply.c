@@ -83,7 +83,8 @@ Test(reply, denial_names_its_rule)
     expect_field(FIELD_PROXY_STATUS, "viaduct; error=http_request_denied; details=\"rule office\"");
     expect_field(FIELD_CONTENT_TYPE, "text/plain; charset=utf-8");
     cr_expect(str_eq(body, STR("403 Denied by rule office\n\n"
-                               "The rules of this proxy do not allow this request.\n\n"
+                               "The rules of this proxy do not allow this request. Whoever "
+                               "runs the proxy can tell you why, or change them.\n\n"
                                "rule: office\ntarget: http://example.com/\nproxy: viaduct\n")),
               "%.*s", STR_ARG(body));
 }
@@ -159,6 +160,26 @@ Test(reply, rule_of_the_row_shows_unless_hidden)
     cr_expect(str_eq(response.reason, STR("Forbidden")));
     expect_field(FIELD_PROXY_STATUS, "viaduct; error=proxy_loop_detected");
     cr_expect_not(contains(body, "builtin"));
+}
+
+Test(reply, every_refusal_that_has_a_rule_says_so_in_its_phrase)
+{
+    options.rule = STR("");
+    options.reason = REPLY_BODY_TOO_LARGE;
+    make();
+    cr_expect(str_eq(response.reason, STR("Content Too Large by rule limit:body_bytes")));
+    options.reason = REPLY_TOO_MANY_CONNECTIONS;
+    options.rule = STR("guests");
+    make();
+    cr_expect(str_eq(response.reason, STR("Too Many Requests by rule guests")));
+    options.hide_rule = true;
+    options.rule = STR("");
+    make();
+    cr_expect(str_eq(response.reason, STR("Too Many Requests")));
+    options.hide_rule = false;
+    options.reason = REPLY_REFUSED;
+    make();
+    cr_expect(str_eq(response.reason, STR("Connection Refused")));
 }
 
 Test(reply, rule_unfit_for_a_phrase_stays_out_of_it)
@@ -250,7 +271,9 @@ Test(reply, json_escapes_what_peers_wrote)
     expect_field(FIELD_CONTENT_TYPE, "application/json");
     cr_expect(str_eq(body, STR("{\"status\":403,\"reason\":\"Denied by rule office\","
                                "\"error\":\"http_request_denied\","
-                               "\"message\":\"The rules of this proxy do not allow this request.\","
+                               "\"message\":\"The rules of this proxy do not allow this "
+                               "request. Whoever runs the proxy can tell you why, or change "
+                               "them.\","
                                "\"rule\":\"office\","
                                "\"details\":\"a \\\"b\\\" \\\\ \\\\x0a\\\\xc3\\\\xa4\","
                                "\"proxy\":\"viaduct\"}\n")),
@@ -298,6 +321,7 @@ Test(reply, says_close_and_when_to_come_back)
     struct str head;
 
     options.reason = REPLY_NO_DESCRIPTORS;
+    options.rule = STR("");
     options.close = true;
     options.request = NULL;
     make();

@@ -59,7 +59,7 @@ static int read_words(struct args_explain words)
 static int ask(struct args_explain words)
 {
     cr_assert_eq(read_words(words), 0, "%s", error);
-    cr_assert_eq(explain_ask(&question, snapshot, &answer), 0);
+    cr_assert_eq(explain_ask(&question, snapshot, &answer, error, sizeof(error)), 0);
     return explain_status(&answer);
 }
 
@@ -374,7 +374,7 @@ static void read_a_question(void)
 
 static int ask_it(void)
 {
-    return explain_ask(&question, snapshot, &answer);
+    return explain_ask(&question, snapshot, &answer, error, sizeof(error));
 }
 
 Test(explain, every_allocation_may_fail)
