@@ -723,7 +723,7 @@ Test(auth, follows_the_users_file)
 
 /* The file changes while the one thread has seconds of hashes before it, and is looked at once it
  * is due and at rest: from then on whoever asks waits for it. */
-static struct order hashes[60];
+static struct order hashes[100];
 
 static void change_file_while_hashes_run(const char *text)
 {
