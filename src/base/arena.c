@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/slab.h"
 
+#define LARGE_CHUNK_BYTES ((size_t)1 << 20)
+
 struct arena_chunk {
     struct arena_chunk *next;
     size_t used;
@@ -28,8 +30,18 @@ static void count(struct arena_pool *pool, int64_t bytes)
     }
 }
 
-static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
+/* What is usual for an arena of that size. Without slabs a large one takes large chunks, which are
+ * the kernel's again as soon as they are given back (mem_give_back_large). */
+static size_t usual_bytes(const struct arena *arena)
 {
+    size_t share = arena->pool->slabs ? 0 : MIN(arena->total_bytes / 8, LARGE_CHUNK_BYTES);
+
+    return MAX(share, ARENA_CHUNK_BYTES);
+}
+
+static struct arena_chunk *chunk_get(const struct arena *arena, size_t min_cap)
+{
+    struct arena_pool *pool = arena->pool;
     struct arena_chunk *chunk;
     size_t size;
 
@@ -37,7 +49,7 @@ static struct arena_chunk *chunk_get(struct arena_pool *pool, size_t min_cap)
         return NULL;
     }
     if (mem_may_pool()) {
-        size = slab_fit(MAX(size, ARENA_CHUNK_BYTES));
+        size = slab_fit(MAX(size, usual_bytes(arena)));
     }
     chunk = slab_alloc(pool->slabs, size);
     if (chunk) {
@@ -76,7 +88,7 @@ static void *take(struct arena *arena, size_t size, size_t align)
     size_t start = chunk ? (chunk->used + align - 1) & ~(align - 1) : 0;
 
     if (!chunk || start > chunk->cap || size > chunk->cap - start) {
-        chunk = chunk_get(arena->pool, size);
+        chunk = chunk_get(arena, size);
         if (!chunk) {
             return NULL;
         }

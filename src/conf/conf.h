@@ -37,10 +37,12 @@ struct conf_origin {
 struct conf_message {
     struct conf_origin origin; /* its file is part of text's allocation: it outlives the conf */
     bool is_warning;
-    char *text; /* owned */
+    char *text;    /* owned */
+    size_t number; /* counts all of them, as they were found */
+    size_t file;   /* number of the first one of its file */
 };
 
-/* Errors and warnings of one load, in the order they were found. */
+/* Errors and warnings of one load, in the order they were found until conf_messages_sort. */
 struct conf_messages {
     struct conf_message *items; /* owned */
     size_t count;
@@ -193,6 +195,9 @@ void conf_messages_deinit(struct conf_messages *messages);
 /* Adds one message (for rooms that read rule lines). */
 void conf_messages_add(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
                        const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* As a person reads them, however they were found: file by file, in the order in which the first
+ * message of each came, and by line; what is said of a file as a whole stands behind its lines. */
+void conf_messages_sort(struct conf_messages *messages);
 /* FILE:LINE, FILE, "-o N" or "built-in". */
 void conf_origin_put(struct text *out, struct conf_origin origin);
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */

@@ -31,12 +31,17 @@ static const struct conf_section *find_section(const struct conf *conf, const ch
     return section;
 }
 
-/* All items of a list, with commas; nothing of a section that is not there. */
-static struct str value_of(const struct conf *conf, const struct conf_section *section,
-                           const struct conf_key *key, struct text *text)
+static const void *base_of(const struct conf *conf, const char *name)
 {
-    const void *base = section ? conf_section_base_const(conf, section) : NULL;
-    size_t items = section ? conf_value_items(key, base) : 0;
+    const struct conf_section *section = find_section(conf, name);
+
+    return section ? conf_section_base_const(conf, section) : NULL;
+}
+
+/* All items of a list, with commas; nothing of a section that is not there (base NULL). */
+static struct str show(const void *base, const struct conf_key *key, struct text *text)
+{
+    size_t items = base ? conf_value_items(key, base) : 0;
 
     for (size_t i = 0; i < items; i++) {
         if (i > 0) {
@@ -49,20 +54,23 @@ static struct str value_of(const struct conf *conf, const struct conf_section *s
 
 static void diff_key(const struct diff *d, const char *name, const struct conf_key *key)
 {
+    const void *base_before = base_of(d->before, name);
+    const void *base_after = base_of(d->after, name);
     char name_buf[NAME_MAX_BYTES];
     char before_buf[CONF_VALUE_TEXT_MAX];
     char after_buf[CONF_VALUE_TEXT_MAX];
     struct text full = TEXT_OVER(name_buf);
     struct text before = TEXT_OVER(before_buf);
     struct text after = TEXT_OVER(after_buf);
-    struct conf_change change = {
-        .before = value_of(d->before, find_section(d->before, name), key, &before),
-        .after = value_of(d->after, find_section(d->after, name), key, &after),
-        .needs_restart = key->reload == CONF_RESTART,
-    };
+    struct conf_change change = {.needs_restart = key->reload == CONF_RESTART};
 
-    if (str_eq(change.before, change.after)) {
+    if (base_before && base_after && conf_value_eq(key, base_before, base_after)) {
         return;
+    }
+    change.before = show(base_before, key, &before);
+    change.after = show(base_after, key, &after);
+    if (change.before.len == 0 && change.after.len == 0) {
+        return; /* not set, in a section that comes or goes */
     }
     text_puts(&full, name);
     text_char(&full, '.');

@@ -20,7 +20,7 @@ struct conf_change {
     bool needs_restart; /* the value before stays in force until then */
 };
 
-/* Calls tell for each. Of a table whose lines are the same but in another order, TABLE alone is
- * told, with their names. */
+/* Calls tell for each. Values are compared, not what is shown of them. Of a table whose lines are
+ * the same but in another order, TABLE alone is told, with their names. */
 void conf_diff(const struct conf *before, const struct conf *after,
                void (*tell)(void *arg, const struct conf_change *change), void *arg);

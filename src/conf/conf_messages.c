@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "log/escape.h"
 
 #define MESSAGE_TEXT_MAX 1024 /* longer ones are cut */
 
@@ -22,17 +24,8 @@ void conf_origin_put(struct text *out, struct conf_origin origin)
     }
 }
 
-/* A message is one line, whatever the names in it hold. */
-static void blank_controls(char *text)
-{
-    for (; *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f) {
-            *text = '?';
-        }
-    }
-}
-
-/* Text and file name in one piece, so that the message outlives the configuration. */
+/* Text and file name in one piece, so that the message outlives the configuration. It is one line,
+ * and what a stranger's list holds does not rule the terminal. */
 static bool fill(struct conf_message *message, const char *text, struct conf_origin origin)
 {
     size_t text_size = strlen(text) + 1;
@@ -43,15 +36,31 @@ static bool fill(struct conf_message *message, const char *text, struct conf_ori
         return false;
     }
     memcpy(copy, text, text_size);
-    blank_controls(copy);
+    escape_blank(copy);
     message->text = copy;
     if (origin.file) {
         memcpy(copy + text_size, origin.file, file_size);
-        blank_controls(copy + text_size);
+        escape_blank(copy + text_size);
         message->origin.file = copy + text_size;
     }
     message->origin.line = origin.line;
     return true;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* What the messages of that file are sorted by: the number of the first one. */
+static size_t find_file(const struct conf_messages *messages, const char *file)
+{
+    for (size_t i = messages->count; i > 0; i--) {
+        if (is_same_file(messages->items[i - 1].origin.file, file)) {
+            return messages->items[i - 1].file;
+        }
+    }
+    return messages->count;
 }
 
 /* When memory is out the text is lost, but never that there was an error. */
@@ -75,7 +84,34 @@ void conf_messages_add(struct conf_messages *messages, bool is_warning, struct c
     }
     messages->items = items;
     if (fill(&message, text, origin)) {
+        message.number = messages->count;
+        message.file = find_file(messages, message.origin.file);
         items[messages->count++] = message;
+    }
+}
+
+static int compare_sizes(size_t a, size_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct conf_message *x = a;
+    const struct conf_message *y = b;
+    int order = compare_sizes(x->file, y->file);
+
+    /* What is said of a file as a whole sums up, and stands behind: 0 - 1 is more than any line. */
+    if (order == 0) {
+        order = compare_sizes(x->origin.line - 1U, y->origin.line - 1U);
+    }
+    return order != 0 ? order : compare_sizes(x->number, y->number);
+}
+
+void conf_messages_sort(struct conf_messages *messages)
+{
+    if (messages->count > 1) {
+        qsort(messages->items, messages->count, sizeof(*messages->items), compare);
     }
 }
 

@@ -36,6 +36,9 @@ bool conf_value_is_list(const struct conf_key *key);
 void conf_value_put(const struct conf_key *key, const void *base, size_t index, struct text *out);
 /* Items of a list; 1 for a scalar. */
 size_t conf_value_items(const struct conf_key *key, const void *base);
+/* conf_equal.c: whether two bases have the same value, of a list the same items in the same order,
+ * whatever of it is shown. */
+bool conf_value_eq(const struct conf_key *key, const void *a, const void *b);
 /* One address of a listener, as it is written in the file. */
 void conf_bind_put(const struct conf_bind *bind, struct text *out);
 /* A network or class, as it is written in the file. */

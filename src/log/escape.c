@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/attr.h"
 
@@ -259,4 +260,24 @@ void escape_put_json(struct text *out, struct str s, size_t max_bytes)
     text_char(out, '"');
     escape_put(out, s, ESCAPE_QUOTED, max_bytes);
     text_char(out, '"');
+}
+
+void escape_blank(char *text)
+{
+    struct str s = str_of(text);
+
+    while (s.len > 0) {
+        uint32_t code = (uint8_t)*s.ptr;
+        size_t len = code < 0x80 ? 1 : read_utf8(s, &code);
+        bool is_shown = code < 0x80 ? code >= ' ' && code != 0x7f : len > 0 && !is_hidden(code);
+
+        if (is_shown) {
+            memmove(text, s.ptr, len);
+            text += len;
+        } else {
+            *text++ = '?';
+        }
+        s = str_from(s, MAX(len, 1));
+    }
+    *text = '\0';
 }

@@ -39,3 +39,6 @@ void escape_put(struct text *out, struct str s, enum escape_style style, size_t 
 void escape_put_logfmt(struct text *out, struct str s, size_t max_bytes);
 /* A JSON string with its quotes, which come on top of max_bytes. */
 void escape_put_json(struct text *out, struct str s, size_t max_bytes);
+/* For a person who reads it on a terminal: in place, each character that would not be shown as
+ * itself, and each byte that is not valid UTF-8, is one '?'. */
+void escape_blank(char *text);

@@ -2,7 +2,6 @@
 #include "policy/auth.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -20,10 +19,10 @@
 #include "policy/auth_cache.h"
 #include "policy/auth_checks.h"
 #include "policy/auth_failures.h"
+#include "policy/auth_follow.h"
 #include "policy/auth_pool.h"
 #include "policy/auth_users.h"
 
-#define LOOK_EVERY_MS 1000
 #define STOP_MS 1000 /* for a check that runs when the program ends */
 
 struct auth {
@@ -31,16 +30,10 @@ struct auth {
     struct auth_failures *failures; /* owned */
     struct auth_pool *pool;         /* owned */
     struct auth_checks *checks;     /* owned */
+    struct auth_follow *follow;     /* owned */
     bool is_abandoned;              /* a thread that hangs still uses all this */
     uint64_t wait_ms;               /* set once */
-
-    pthread_mutex_t lock;
-    struct auth_users *users; /* shared ref; under lock, as looked and cache_ms */
-    struct file_stamp looked; /* of the users file as it was last read, well or badly */
-    uint64_t cache_ms;
-    _Atomic uint64_t generation; /* counts users; written under lock */
-
-    _Atomic uint64_t next_look_ms;
+    _Atomic uint64_t cache_ms;
 };
 
 struct auth_desk {
@@ -51,19 +44,32 @@ struct auth_desk {
     uint64_t generation;      /* of users */
     struct auth_cache cache;
     struct list queries; /* owned */
+    struct auth_follower follower;
+    bool follows;      /* the follower is on its way */
+    struct list waits; /* struct auth_wait, until it is back */
 };
 
 struct auth_query {
     struct auth_check check;
     struct list node;
-    struct auth_desk *desk;   /* borrowed */
-    struct auth_users *users; /* shared ref */
+    struct auth_desk *desk;         /* borrowed */
+    struct auth_wait wait;          /* for the users file; then */
+    struct auth_credentials *shown; /* owned: to be checked after it; NULL: they are checked */
+    struct auth_users *users;       /* shared ref */
     const struct auth_user *user;
     struct auth_print print;
     struct deadline deadline;
     const struct auth_events *events;
     void *arg;
     bool is_cancelled;
+};
+
+/* Who asks. */
+struct asker {
+    const struct addr *client;
+    const struct auth_events *events;
+    void *arg;
+    struct auth_query *query; /* AUTH_PENDING: owned by the desk; or one that has waited */
 };
 
 /* ------------------------------------------------------------------ wrong passwords */
@@ -108,103 +114,13 @@ static const struct auth_checks_events checks_events = {
     .failed = on_failed,
 };
 
-/* ------------------------------------------------------------------ users */
-
-/* users is given. lock is held. */
-static void install(struct auth *auth, struct auth_users *users)
-{
-    auth_users_unref(auth->users);
-    auth->users = users;
-    auth->looked = *auth_users_stamp(users);
-    auth_checks_renew(auth->checks, users, auth->cache_ms);
-    atomic_fetch_add_explicit(&auth->generation, 1, memory_order_release);
-}
-
-static void tell_bad_file(const struct conf_messages *messages, const char *path)
-{
-    for (size_t i = 0; i < messages->count; i++) {
-        char line[1024];
-
-        conf_message_format(&messages->items[i], line, sizeof(line));
-        log_event(LOG_WARNING, "users", "%s", line);
-    }
-    log_event(LOG_WARNING, "users", "%s has changed and cannot be used: the users read before stay",
-              path);
-}
-
-/* What came of reading the file again, in place of users, whom it followed. */
-static void take_read(struct auth *auth, const struct auth_users *users, struct auth_users *read,
-                      int r, const struct file_stamp *stamp, const struct conf_messages *messages)
-{
-    const char *path = auth_users_path(users);
-
-    (void)pthread_mutex_lock(&auth->lock);
-    if (auth->users != users) {
-        auth_users_unref(read); /* a reload was faster */
-    } else if (r == 0) {
-        install(auth, read);
-        log_event(LOG_NOTICE, "users", "%s has changed: %zu users", path, auth_users_count(read));
-    } else if (r != -ENOMEM) { /* that is tried again */
-        auth->looked = *stamp;
-        tell_bad_file(messages, path);
-    }
-    (void)pthread_mutex_unlock(&auth->lock);
-}
-
-/* Reads the file, which has the stamp, again. False when it was written meanwhile: what was read
- * may be half of it, and does not count. */
-static bool read_again(struct auth *auth, const struct auth_users *users,
-                       const struct file_stamp *stamp)
-{
-    const char *path = auth_users_path(users);
-    const struct conf_origin origin = {.file = path};
-    struct conf_messages messages = {0};
-    struct auth_users *read = NULL;
-    int r = auth_users_load(path, origin, &messages, &read);
-    struct file_stamp now = file_look(path);
-    bool is_whole = file_stamp_eq(&now, stamp);
-
-    if (is_whole) {
-        take_read(auth, users, read, r, stamp, &messages);
-    } else {
-        auth_users_unref(read);
-    }
-    conf_messages_deinit(&messages);
-    return is_whole;
-}
-
-/* Whoever comes first in a second looks at the file, and reads it when it is another: who was
- * struck from it is not let in once more. A file that is just being written is left alone. */
-static void look_if_due(struct auth *auth, uint64_t now_ms)
-{
-    uint64_t due_ms = atomic_load_explicit(&auth->next_look_ms, memory_order_relaxed);
-    struct auth_users *users;
-    struct file_stamp looked;
-    struct file_stamp stamp;
-
-    if (now_ms < due_ms ||
-        !atomic_compare_exchange_strong(&auth->next_look_ms, &due_ms, now_ms + LOOK_EVERY_MS)) {
-        return;
-    }
-    (void)pthread_mutex_lock(&auth->lock);
-    users = auth_users_ref(auth->users);
-    looked = auth->looked;
-    (void)pthread_mutex_unlock(&auth->lock);
-    stamp = file_look(auth_users_path(users));
-    if (!file_stamp_eq(&stamp, &looked) &&
-        (file_stamp_is_fresh(&stamp) || !read_again(auth, users, &stamp))) {
-        atomic_store_explicit(&auth->next_look_ms, now_ms + FILE_FRESH_MS, memory_order_relaxed);
-    }
-    auth_users_unref(users);
-}
-
 /* ------------------------------------------------------------------ what all share */
 
-/* The file has not changed since it was read for those in use: what was learnt of them holds. */
-static bool is_in_use(const struct auth *auth, const struct auth_users *users)
+static void on_renew(void *arg, const struct auth_users *users)
 {
-    return auth->users && strcmp(auth_users_path(auth->users), auth_users_path(users)) == 0 &&
-           file_stamp_eq(auth_users_stamp(auth->users), auth_users_stamp(users));
+    const struct auth *auth = arg;
+
+    auth_checks_renew(auth->checks, users, atomic_load(&auth->cache_ms));
 }
 
 int auth_new(const struct auth_options *options, struct auth_users *users, struct auth **ret)
@@ -215,7 +131,6 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
     if (!auth) {
         return -ENOMEM;
     }
-    (void)pthread_mutex_init(&auth->lock, NULL);
     auth->wait_ms = options->wait_ms;
     auth->failures = auth_failures_new();
     r = auth->failures ? auth_printer_init(&auth->printer) : -ENOMEM;
@@ -224,6 +139,9 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
     }
     if (r == 0) {
         r = auth_checks_new(auth->pool, &checks_events, auth, &auth->checks);
+    }
+    if (r == 0) {
+        r = auth_follow_new(auth->pool, on_renew, auth, &auth->follow);
     }
     if (r != 0) {
         auth_free(auth);
@@ -234,37 +152,18 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
     return 0;
 }
 
-/* The file was read again, well or badly, since the reload has read it: what is in use is newer. */
-static bool is_overtaken(const struct auth *auth, const struct auth_users *users,
-                         const struct file_stamp *now)
-{
-    return auth->users && strcmp(auth_users_path(auth->users), auth_users_path(users)) == 0 &&
-           file_stamp_eq(now, &auth->looked) && !file_stamp_eq(now, auth_users_stamp(users));
-}
-
 void auth_renew(struct auth *auth, const struct auth_options *options, struct auth_users *users)
 {
-    struct file_stamp now = file_look(auth_users_path(users));
-    bool keeps;
+    bool is_other = atomic_exchange(&auth->cache_ms, options->cache_ms) != options->cache_ms;
 
-    (void)pthread_mutex_lock(&auth->lock);
-    keeps = is_in_use(auth, users) || is_overtaken(auth, users, &now);
-    if (!keeps || auth->cache_ms != options->cache_ms) {
-        struct file_stamp looked = auth->looked;
-
-        auth->cache_ms = options->cache_ms;
-        install(auth, auth_users_ref(keeps ? auth->users : users));
-        auth->looked = keeps ? looked : auth->looked;
-        /* The file may have changed since the reload read it. */
-        atomic_store_explicit(&auth->next_look_ms, 0, memory_order_relaxed);
-    }
+    auth_follow_set(auth->follow, users, is_other);
     auth_failures_set(auth->failures, options->failures, options->failures_ms);
-    (void)pthread_mutex_unlock(&auth->lock);
 }
 
 void auth_stop(struct auth *auth)
 {
     auth_checks_stop(auth->checks);
+    auth_follow_stop(auth->follow);
     auth->is_abandoned = !auth_pool_stop(auth->pool, STOP_MS);
 }
 
@@ -273,12 +172,11 @@ void auth_free(struct auth *auth)
     if (!auth || auth->is_abandoned) {
         return;
     }
+    auth_follow_free(auth->follow);
     auth_checks_free(auth->checks);
     auth_pool_free(auth->pool);
     auth_failures_free(auth->failures);
-    auth_users_unref(auth->users);
     auth_printer_deinit(&auth->printer);
-    (void)pthread_mutex_destroy(&auth->lock);
     mem_free(auth);
 }
 
@@ -287,24 +185,49 @@ void auth_free(struct auth *auth)
 /* The users of now; with others, all that was remembered is void. */
 static void follow_users(struct auth_desk *desk)
 {
-    struct auth *auth = desk->auth;
+    struct auth_follow *follow = desk->auth->follow;
 
-    if (atomic_load_explicit(&auth->generation, memory_order_acquire) == desk->generation) {
-        return;
+    if (auth_follow_generation(follow) != desk->generation) {
+        auth_users_unref(desk->users);
+        desk->users = auth_follow_users(follow, &desk->generation);
+        auth_cache_renew(&desk->cache, auth_users_count(desk->users));
     }
-    auth_users_unref(desk->users);
-    (void)pthread_mutex_lock(&auth->lock);
-    desk->users = auth_users_ref(auth->users);
-    desk->generation = atomic_load_explicit(&auth->generation, memory_order_relaxed);
-    (void)pthread_mutex_unlock(&auth->lock);
-    auth_cache_renew(&desk->cache, auth_users_count(desk->users));
 }
 
 bool auth_desk_knows(struct auth_desk *desk, struct str user)
 {
-    look_if_due(desk->auth, loop_now_ms(desk->loop));
     follow_users(desk);
     return auth_users_find(desk->users, user) != NULL;
+}
+
+/* ------------------------------------------------------------------ waiting for the users file */
+
+bool auth_desk_must_wait(struct auth_desk *desk, struct auth_wait *wait)
+{
+    struct auth_follow *follow = desk->auth->follow;
+
+    if (auth_follow_look(follow, loop_now_ms(desk->loop)) && !desk->follows) {
+        desk->follows = auth_follow_wait(follow, &desk->follower);
+    }
+    if (desk->follows) {
+        list_init(&wait->node);
+        list_push_back(&desk->waits, &wait->node);
+    }
+    return desk->follows;
+}
+
+void auth_desk_end_waits(struct auth_desk *desk)
+{
+    struct list waits;
+
+    list_init(&waits);
+    list_splice_back(&waits, &desk->waits);
+    while (!list_empty(&waits)) {
+        struct auth_wait *wait = LIST_FIRST(&waits, struct auth_wait, node);
+
+        list_remove(&wait->node);
+        wait->ready(wait);
+    }
 }
 
 static void remember(struct auth_desk *desk, const struct auth_user *user,
@@ -345,10 +268,21 @@ static struct auth_answer answer_of(const struct auth_desk *desk, const struct a
     return (struct auth_answer){.outcome = AUTH_FAILED};
 }
 
+static void free_shown(struct auth_query *query)
+{
+    if (query->shown) {
+        auth_credentials_wipe(query->shown);
+        mem_free(query->shown);
+        query->shown = NULL;
+    }
+}
+
 static void free_query(struct auth_query *query)
 {
     deadline_disarm(&query->deadline);
     list_remove(&query->node);
+    list_remove(&query->wait.node);
+    free_shown(query);
     auth_users_unref(query->users);
     mem_free(query);
 }
@@ -361,10 +295,8 @@ static bool is_still_right(const struct auth_desk *desk, const struct auth_user 
     return now && str_eq(now->hash, user->hash);
 }
 
-static void on_result(void *arg, struct mail *mail)
+static void on_result(struct auth_desk *desk, struct auth_query *query)
 {
-    struct auth_query *query = CONTAINER_OF(mail, struct auth_query, check.mail);
-    struct auth_desk *desk = arg;
     enum auth_check_result result = query->check.result;
     struct auth_answer answer;
 
@@ -379,6 +311,18 @@ static void on_result(void *arg, struct mail *mail)
         query->events->checked(query->arg, &answer);
     }
     free_query(query);
+}
+
+static void on_mail(void *arg, struct mail *mail)
+{
+    struct auth_desk *desk = arg;
+
+    if (mail == &desk->follower.mail) {
+        desk->follows = false;
+        auth_desk_end_waits(desk);
+    } else {
+        on_result(desk, CONTAINER_OF(mail, struct auth_query, check.mail));
+    }
 }
 
 /* What comes of the check later is still remembered. */
@@ -404,12 +348,15 @@ int auth_desk_new(struct auth *auth, struct loop *loop, struct auth_desk **ret)
     desk->auth = auth;
     desk->loop = loop;
     list_init(&desk->queries);
+    list_init(&desk->waits);
+    list_init(&desk->follower.node);
     auth_cache_init(&desk->cache);
-    r = mailbox_new(loop, on_result, desk, &desk->mailbox);
+    r = mailbox_new(loop, on_mail, desk, &desk->mailbox);
     if (r != 0) {
         mem_free(desk);
         return r;
     }
+    desk->follower.home = desk->mailbox;
     *ret = desk;
     return 0;
 }
@@ -420,8 +367,12 @@ void auth_desk_free(struct auth_desk *desk)
         return;
     }
     LIST_FOR_EACH (node, next, &desk->queries) {
-        LIST_ITEM(node, struct auth_query, node)->is_cancelled = true;
+        struct auth_query *query = LIST_ITEM(node, struct auth_query, node);
+
+        query->is_cancelled = true;
+        list_remove(&query->wait.node);
     }
+    auth_follow_leave(desk->auth->follow, &desk->follower);
     mailbox_free(desk->mailbox); /* frees those whose result has come */
     while (!list_empty(&desk->queries)) {
         free_query(LIST_FIRST(&desk->queries, struct auth_query, node));
@@ -433,9 +384,7 @@ void auth_desk_free(struct auth_desk *desk)
 
 /* ------------------------------------------------------------------ asking */
 
-static struct auth_query *new_query(struct auth_desk *desk, const struct auth_question *question,
-                                    const struct addr *client, const struct auth_events *events,
-                                    void *arg)
+static struct auth_query *new_query(struct auth_desk *desk, const struct asker *asker)
 {
     struct auth_query *query = mem_zalloc(sizeof(*query));
 
@@ -443,37 +392,35 @@ static struct auth_query *new_query(struct auth_desk *desk, const struct auth_qu
         return NULL;
     }
     query->check.home = desk->mailbox;
-    query->check.client = *client;
+    query->check.client = *asker->client;
     query->desk = desk;
-    query->users = auth_users_ref(desk->users);
-    query->user = question->user;
-    query->print = question->print;
-    query->events = events;
-    query->arg = arg;
+    query->events = asker->events;
+    query->arg = asker->arg;
+    list_init(&query->wait.node);
     deadline_init(&query->deadline, on_overdue);
+    deadline_arm(&query->deadline, desk->loop, desk->auth->wait_ms);
     list_push_back(&desk->queries, &query->node);
     return query;
 }
 
 /* The pool, or another worker, has to tell. */
-static enum auth_check_result
-ask_others(struct auth_desk *desk, const struct auth_question *question, const struct addr *client,
-           const struct auth_events *events, void *arg, struct auth_query **ret_query)
+static enum auth_check_result ask_others(struct auth_desk *desk,
+                                         const struct auth_question *question, struct asker *asker)
 {
-    struct auth_query *query = new_query(desk, question, client, events, arg);
+    struct auth_query *query = asker->query ? asker->query : new_query(desk, asker);
     enum auth_check_result result;
 
     if (!query) {
         return AUTH_CHECK_FAILED;
     }
+    asker->query = query;
+    query->users = auth_users_ref(desk->users);
+    query->user = question->user;
+    query->print = question->print;
     result = auth_checks_ask(desk->auth->checks, question, &query->check);
-    if (result == AUTH_CHECK_PENDING) {
-        deadline_arm(&query->deadline, desk->loop, desk->auth->wait_ms);
-        *ret_query = query;
-        return result;
+    if (result != AUTH_CHECK_PENDING) {
+        remember(desk, question->user, &question->print, result, query->check.until_ms);
     }
-    remember(desk, question->user, &question->print, result, query->check.until_ms);
-    free_query(query);
     return result;
 }
 
@@ -496,10 +443,8 @@ static enum auth_check_result recall(struct auth_desk *desk, const struct auth_q
     return auth_users_count(desk->users) > 0 ? AUTH_CHECK_PENDING : AUTH_CHECK_WRONG;
 }
 
-static struct auth_answer ask(struct auth_desk *desk, const struct addr *client,
-                              const struct auth_credentials *credentials,
-                              const struct auth_events *events, void *arg,
-                              struct auth_query **ret_query)
+static struct auth_answer check(struct auth_desk *desk, const struct auth_credentials *credentials,
+                                struct asker *asker)
 {
     struct auth_question question = {
         .users = desk->users,
@@ -513,34 +458,89 @@ static struct auth_answer ask(struct auth_desk *desk, const struct addr *client,
                       question.user ? question.user->hash : STR(""), &question.print);
     result = recall(desk, &question);
     if (result == AUTH_CHECK_PENDING) {
-        result = ask_others(desk, &question, client, events, arg, ret_query);
+        result = ask_others(desk, &question, asker);
     }
     if (result == AUTH_CHECK_WRONG) {
-        on_wrong(desk->auth, client, question.name, question.user != NULL);
+        on_wrong(desk->auth, asker->client, question.name, question.user != NULL);
     }
-    return answer_of(desk, client, question.user, result);
+    return answer_of(desk, asker->client, question.user, result);
+}
+
+/* By the users of now. */
+static struct auth_answer ask(struct auth_desk *desk, const struct auth_credentials *credentials,
+                              struct asker *asker)
+{
+    follow_users(desk);
+    if (auth_failures_wait_ms(desk->auth->failures, asker->client, loop_now_ms(desk->loop)) > 0) {
+        return too_many(desk, asker->client);
+    }
+    return check(desk, credentials, asker);
+}
+
+/* Only a query that waits outlives its answer. */
+static void settle(struct asker *asker, const struct auth_answer *answer)
+{
+    if (asker->query && answer->outcome != AUTH_PENDING) {
+        free_query(asker->query);
+        asker->query = NULL;
+    }
+}
+
+/* The users file has been read. */
+static void on_users(struct auth_wait *wait)
+{
+    struct auth_query *query = CONTAINER_OF(wait, struct auth_query, wait);
+    struct asker asker = {&query->check.client, query->events, query->arg, query};
+    struct auth_answer answer = ask(query->desk, query->shown, &asker);
+
+    free_shown(query);
+    if (answer.outcome != AUTH_PENDING) {
+        asker.events->checked(asker.arg, &answer);
+        settle(&asker, &answer);
+    }
+}
+
+/* The users file is being read: field, which holds credentials, waits with the query. */
+static struct auth_answer hold(struct auth_desk *desk, struct str field,
+                               const struct auth_credentials *credentials, struct asker *asker)
+{
+    struct auth_query *query = new_query(desk, asker);
+
+    asker->query = query;
+    if (query) {
+        query->wait.ready = on_users;
+        query->shown = mem_zalloc(sizeof(*query->shown));
+    }
+    if (!query || !query->shown || auth_basic_parse(field, query->shown) != 0) {
+        return (struct auth_answer){.outcome = AUTH_FAILED};
+    }
+    if (auth_desk_must_wait(desk, &query->wait)) {
+        return (struct auth_answer){.outcome = AUTH_PENDING};
+    }
+    free_shown(query); /* it has just been read */
+    return ask(desk, credentials, asker);
 }
 
 enum auth_outcome auth_ask(struct auth_desk *desk, const struct addr *client, struct str field,
                            const struct auth_events *events, void *arg, struct auth_answer *ret,
                            struct auth_query **ret_query)
 {
+    struct asker asker = {.client = client, .events = events, .arg = arg};
     struct auth_credentials credentials;
-    uint64_t now_ms = loop_now_ms(desk->loop);
 
     *ret_query = NULL;
     if (auth_basic_parse(field, &credentials) != 0) {
         *ret = (struct auth_answer){.outcome = AUTH_NONE};
         return ret->outcome;
     }
-    look_if_due(desk->auth, now_ms);
-    follow_users(desk);
-    if (auth_failures_wait_ms(desk->auth->failures, client, now_ms) > 0) {
-        *ret = too_many(desk, client);
+    if (auth_follow_look(desk->auth->follow, loop_now_ms(desk->loop))) {
+        *ret = hold(desk, field, &credentials, &asker);
     } else {
-        *ret = ask(desk, client, &credentials, events, arg, ret_query);
+        *ret = ask(desk, &credentials, &asker);
     }
     auth_credentials_wipe(&credentials);
+    settle(&asker, ret);
+    *ret_query = asker.query;
     return ret->outcome;
 }
 
@@ -551,7 +551,7 @@ void auth_cancel(struct auth_query *query)
     }
     query->is_cancelled = true;
     deadline_disarm(&query->deadline);
-    if (auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
+    if (query->shown || auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
         free_query(query);
     }
 }

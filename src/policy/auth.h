@@ -5,8 +5,10 @@
  * Who a client is: its credentials (Basic, RFC 7617) against the users file.
  * Asked only where a rule wants to know. What was verified a while ago is
  * answered at once, by the worker alone and without a lock; anything else is
- * hashed by a few threads (auth_pool.h) and answered later. Wrong passwords
- * are counted per client, remembered for a while and logged (event=auth).
+ * hashed by a few threads (auth_pool.h) and answered later; so is whatever is
+ * asked while a changed users file is being read (auth_follow.h). Wrong
+ * passwords are counted per client, remembered for a while and logged
+ * (event=auth).
  */
 
 #include <stdbool.h>
@@ -15,6 +17,7 @@
 
 #include "base/addr.h"
 #include "base/attr.h"
+#include "base/list.h"
 #include "base/str.h"
 
 struct auth;       /* what all workers share */
@@ -53,8 +56,8 @@ struct auth_events {
 };
 
 /* users: a shared ref is taken. The file that they came from is followed: looked at when somebody
- * asks, at most once a second, and read again when it has changed and is no longer being written;
- * while that fails, what was read before stays. 0 or -ENOMEM. */
+ * asks, at most once a second, and read again, aside, when it has changed and is no longer being
+ * written; while that fails, what was read before stays. 0 or -ENOMEM. */
 MUST_USE int auth_new(const struct auth_options *options, struct auth_users *users,
                       struct auth **ret);
 /* After a reload, from any thread: other settings, and other users (a shared ref is taken), unless
@@ -71,7 +74,18 @@ MUST_USE int auth_desk_new(struct auth *auth, struct loop *loop, struct auth_des
 /* On the loop's thread or after its end. Queries that still wait are dropped. NULL is accepted. */
 void auth_desk_free(struct auth_desk *desk);
 
-/* Whether there is such a user, by the file as it is followed. On the desk's thread. */
+/* For who wants to know of users without credentials; embedded. */
+struct auth_wait {
+    struct list node;
+    void (*ready)(struct auth_wait *wait); /* from the loop; wait may be freed */
+};
+
+/* Looks at the users file if that is due. True: it is being read, and wait, its ready set, is told
+ * once it has been. On the desk's thread, as all below. */
+MUST_USE bool auth_desk_must_wait(struct auth_desk *desk, struct auth_wait *wait);
+/* The loop has ended: tells all who wait now. */
+void auth_desk_end_waits(struct auth_desk *desk);
+/* Whether there is such a user, by the file as it was last read. */
 bool auth_desk_knows(struct auth_desk *desk, struct str user);
 /* Who client is, with field as the value of its Proxy-Authorization (empty: none). Any outcome but
  * AUTH_PENDING is the answer, in *ret as well; with AUTH_PENDING *ret_query stands until checked

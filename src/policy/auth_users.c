@@ -10,10 +10,12 @@
 #include "base/mem.h"
 #include "base/ref.h"
 #include "base/secret.h"
+#include "base/thread.h"
 #include "conf/conf.h"
 #include "policy/auth_hash.h"
 
 #define SHOWN_ERRORS 10
+#define LINES_AT_ONCE 128 /* some 0.1 ms */
 
 struct auth_users {
     struct ref ref;
@@ -168,6 +170,9 @@ static int read_text(struct reader *reader, struct str text)
         }
         if (str_trim(line).len > 0 && line.ptr[0] != '#') {
             r = read_line(reader, line);
+        }
+        if (reader->at.line % LINES_AT_ONCE == 0) {
+            thread_give_way();
         }
     }
     return r;

@@ -52,6 +52,7 @@ int snapshot_load(const struct conf_load_options *options, const struct snapshot
     ref_init(&snapshot->ref);
     snapshot->generation = previous ? previous->generation + 1 : 1;
     error = load(snapshot, options, previous, messages);
+    conf_messages_sort(messages);
     if (error) {
         snapshot_unref(snapshot);
         return error;

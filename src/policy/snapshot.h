@@ -39,8 +39,8 @@ struct snapshot {
 /* Reads configuration, rules and the files that they name. previous is the snapshot in force, whose
  * lists are shared as far as they have not changed (NULL at start). 0 with *ret holding one
  * reference; 1 when something is wrong (messages tell all of it, *ret untouched); -ENOMEM. Warnings
- * may stand in messages, which must be zeroed before and outlives the snapshot. Takes as long as
- * large lists take: not for an event loop. */
+ * may stand in messages, which must be zeroed before, are sorted, and outlive the snapshot. Takes
+ * as long as large lists take: not for an event loop. */
 MUST_USE int snapshot_load(const struct conf_load_options *options, const struct snapshot *previous,
                            struct snapshot **ret, struct conf_messages *messages);
 /* Before any other thread sees it: the name in Via (copied), and where this instance listens

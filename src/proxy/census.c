@@ -47,6 +47,11 @@ static bool is_known_user(const struct proxy *proxy, struct str user)
     return !proxy->tenure->snapshot->users || auth_desk_knows(proxy->auth, user);
 }
 
+bool census_must_wait(struct proxy *proxy, struct auth_wait *wait)
+{
+    return proxy->tenure->snapshot->users && auth_desk_must_wait(proxy->auth, wait);
+}
+
 /* target: read again from the item's. Before an address is in use the first walk is gone. */
 static void decide(const struct proxy *proxy, const struct census_item *item,
                    const struct target *target, struct policy_verdict *ret)

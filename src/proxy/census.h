@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "proxy/proxy.h"
 
+struct auth_wait;
 struct roll_entry;
 
 enum census_kind {
@@ -51,6 +52,9 @@ void census_begin(struct proxy *proxy);
 /* False: all have been met. */
 MUST_USE bool census_next(struct proxy *proxy, struct census_item *ret);
 
+/* Before a walk that asks census_would_deny. True: the users file is being read, and wait is told
+ * once it has been (auth_desk_must_wait). */
+MUST_USE bool census_must_wait(struct proxy *proxy, struct auth_wait *wait);
 /* Whether a request that was let through would be refused now: by the policy in force, for the
  * address in use, with the facts of then (but a user who is no longer in the users file is nobody).
  * *ret_rule, the line's name, lives as long as that policy. */

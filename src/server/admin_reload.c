@@ -30,6 +30,8 @@ struct admin_reload {
 
 /* ------------------------------------------------------------------ the answer */
 
+#define ANY_KIND '\0'
+
 /* Calls put for each message of that kind. */
 static size_t put_messages(const struct admin_reload *reload, char kind, FILE *out,
                            void (*put)(FILE *out, size_t index, struct str line))
@@ -40,7 +42,7 @@ static size_t put_messages(const struct admin_reload *reload, char kind, FILE *o
     while (rest.len > 0) {
         size_t end = str_find(rest, '\n');
 
-        if (*rest.ptr == kind) {
+        if (kind == ANY_KIND || *rest.ptr == kind) {
             put(out, count++, str_from(str_head(rest, end), 1));
         }
         rest = str_from(rest, end + 1);
@@ -73,8 +75,7 @@ static const struct {
 
 static void put_text(const struct admin_reload *reload, FILE *out)
 {
-    (void)put_messages(reload, 'E', out, put_line);
-    (void)put_messages(reload, 'W', out, put_line);
+    (void)put_messages(reload, ANY_KIND, out, put_line);
     if (reload->result == RELOAD_DONE) {
         (void)fprintf(
             out, "generation %llu is in force, %zu %s%s\n", (unsigned long long)reload->generation,

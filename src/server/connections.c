@@ -9,6 +9,7 @@
 #include "io/io.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
+#include "policy/auth.h"
 #include "server/worker.h"
 
 /* Room for the texts of one portion, and the most that one row may need of it. */
@@ -37,8 +38,10 @@ struct connections_listing {
     struct connections_query query;
     const struct connections_events *events;
     void *arg;
-    bool has_begun; /* with the worker whose turn it is */
-    bool is_done;   /* with that worker */
+    bool has_begun;        /* with the worker whose turn it is */
+    bool is_done;          /* with that worker */
+    struct auth_wait wait; /* of that worker's, for the users file */
+    struct proxy *proxy;   /* whose it is; borrowed while it waits */
     size_t count;
     struct text text; /* over memory: what rows view */
     struct connections_row rows[CONNECTIONS_PORTION];
@@ -191,17 +194,40 @@ static bool fill(struct connections_listing *l, struct proxy *proxy)
     return false;
 }
 
+static void go_on(struct connections_listing *l, struct proxy *proxy)
+{
+    l->is_done = fill(l, proxy);
+    send_back(&l->question);
+}
+
+static void begin(struct connections_listing *l, struct proxy *proxy)
+{
+    census_begin(proxy);
+    go_on(l, proxy);
+}
+
+static void on_users(struct auth_wait *wait)
+{
+    struct connections_listing *l = CONTAINER_OF(wait, struct connections_listing, wait);
+
+    begin(l, l->proxy);
+}
+
 static void run_listing(struct worker_errand *errand, struct proxy *proxy)
 {
     struct connections_listing *l =
         CONTAINER_OF(errand, struct connections_listing, question.errand);
 
-    if (!l->has_begun) {
-        l->has_begun = true;
-        census_begin(proxy);
+    if (l->has_begun) {
+        go_on(l, proxy);
+        return;
     }
-    l->is_done = fill(l, proxy);
-    send_back(&l->question);
+    l->has_begun = true;
+    l->wait.ready = on_users;
+    l->proxy = proxy;
+    if (!l->query.would_deny || !census_must_wait(proxy, &l->wait)) {
+        begin(l, proxy);
+    }
 }
 
 /* ------------------------------------------------------------------ listings */

@@ -4,11 +4,16 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+
+/* By the first bits of a key's hash, so that workers which accept at the same time seldom meet. */
+#define PARTS 16
+#define PART_SHIFT (64 - 4)
 
 struct member {
     struct map_node node;
@@ -16,23 +21,29 @@ struct member {
     char key[ADDR_CLIENT_KEY_BYTES];
 };
 
-struct crowd {
+struct part {
     pthread_mutex_t lock;
-    struct map members;     /* under lock */
-    atomic_size_t counted;  /* connections of all members; written under lock */
-    _Atomic uint64_t limit; /* 0: none */
+    struct map members; /* under lock */
 };
 
-int crowd_new(uint64_t limit, struct crowd **ret)
+struct crowd {
+    _Atomic uint64_t limit; /* 0: none */
+    struct part parts[PARTS];
+};
+
+int crowd_new(struct crowd **ret)
 {
     struct crowd *crowd = mem_zalloc(sizeof(*crowd));
+    int r = crowd ? 0 : -ENOMEM;
 
-    if (!crowd || map_init(&crowd->members) != 0) {
-        mem_free(crowd);
-        return -ENOMEM;
+    for (size_t i = 0; i < PARTS && r == 0; i++) {
+        (void)pthread_mutex_init(&crowd->parts[i].lock, NULL);
+        r = map_init(&crowd->parts[i].members);
     }
-    (void)pthread_mutex_init(&crowd->lock, NULL);
-    crowd->limit = limit;
+    if (r != 0) {
+        crowd_free(crowd);
+        return r;
+    }
     *ret = crowd;
     return 0;
 }
@@ -42,84 +53,98 @@ void crowd_set_limit(struct crowd *crowd, uint64_t limit)
     atomic_store_explicit(&crowd->limit, limit, memory_order_relaxed);
 }
 
-void crowd_free(struct crowd *crowd)
+static void free_part(struct part *part)
 {
     struct map_node *node;
 
-    if (!crowd) {
-        return;
-    }
-    while ((node = map_any(&crowd->members)) != NULL) {
-        map_remove(&crowd->members, node);
+    while ((node = map_any(&part->members)) != NULL) {
+        map_remove(&part->members, node);
         mem_free(CONTAINER_OF(node, struct member, node));
     }
-    map_deinit(&crowd->members);
-    (void)pthread_mutex_destroy(&crowd->lock);
+    map_deinit(&part->members);
+    (void)pthread_mutex_destroy(&part->lock);
+}
+
+void crowd_free(struct crowd *crowd)
+{
+    /* The first part without a table is where memory was out. */
+    for (size_t i = 0; crowd && i < PARTS && crowd->parts[i].members.buckets; i++) {
+        free_part(&crowd->parts[i]);
+    }
     mem_free(crowd);
 }
 
-static struct member *find(struct crowd *crowd, const char key[ADDR_CLIENT_KEY_BYTES])
+static struct part *part_of(struct crowd *crowd, const char key[ADDR_CLIENT_KEY_BYTES])
 {
-    struct map_node *node = map_find(&crowd->members, str_make(key, ADDR_CLIENT_KEY_BYTES));
+    return &crowd->parts[map_hash(str_make(key, ADDR_CLIENT_KEY_BYTES)) >> PART_SHIFT];
+}
+
+static struct member *find(const struct part *part, const char key[ADDR_CLIENT_KEY_BYTES])
+{
+    struct map_node *node = map_find(&part->members, str_make(key, ADDR_CLIENT_KEY_BYTES));
 
     return node ? CONTAINER_OF(node, struct member, node) : NULL;
 }
 
-static struct member *find_or_add(struct crowd *crowd, const char key[ADDR_CLIENT_KEY_BYTES])
+static struct member *add(struct part *part, const char key[ADDR_CLIENT_KEY_BYTES])
 {
-    struct member *member = find(crowd, key);
+    struct member *member = mem_zalloc(sizeof(*member));
 
-    if (member) {
-        return member;
-    }
-    member = mem_zalloc(sizeof(*member));
     if (member) {
         memcpy(member->key, key, ADDR_CLIENT_KEY_BYTES);
         member->node.key = str_make(member->key, ADDR_CLIENT_KEY_BYTES);
-        map_add(&crowd->members, &member->node);
+        map_add(&part->members, &member->node);
     }
     return member;
 }
 
-bool crowd_enter(struct crowd *crowd, const struct addr *client)
+/* lock is held. */
+static int count_one(struct part *part, const char key[ADDR_CLIENT_KEY_BYTES], uint64_t limit)
 {
-    char key[ADDR_CLIENT_KEY_BYTES];
-    struct member *member;
-    uint64_t limit = atomic_load_explicit(&crowd->limit, memory_order_relaxed);
-    bool within = true; /* without memory to count, nobody is refused */
+    struct member *member = find(part, key);
 
-    if (limit == 0) {
-        return true;
+    if (member && limit > 0 && member->count >= limit) {
+        return CROWD_FULL;
     }
+    if (!member) {
+        member = add(part, key);
+    }
+    if (!member) {
+        return -ENOMEM;
+    }
+    member->count++;
+    return 0;
+}
+
+int crowd_enter(struct crowd *crowd, const struct addr *client)
+{
+    uint64_t limit = atomic_load_explicit(&crowd->limit, memory_order_relaxed);
+    char key[ADDR_CLIENT_KEY_BYTES];
+    struct part *part;
+    int r;
+
     addr_client_key(client, key);
-    (void)pthread_mutex_lock(&crowd->lock);
-    member = find_or_add(crowd, key);
-    if (member) {
-        within = member->count < limit;
-        member->count += within;
-        atomic_fetch_add_explicit(&crowd->counted, within, memory_order_relaxed);
-    }
-    (void)pthread_mutex_unlock(&crowd->lock);
-    return within;
+    part = part_of(crowd, key);
+    (void)pthread_mutex_lock(&part->lock);
+    r = count_one(part, key, limit);
+    (void)pthread_mutex_unlock(&part->lock);
+    return r;
 }
 
 void crowd_leave(struct crowd *crowd, const struct addr *client)
 {
     char key[ADDR_CLIENT_KEY_BYTES];
+    struct part *part;
     struct member *member;
 
-    if (atomic_load_explicit(&crowd->counted, memory_order_relaxed) == 0) {
-        return;
-    }
     addr_client_key(client, key);
-    (void)pthread_mutex_lock(&crowd->lock);
-    member = find(crowd, key);
-    if (member) {
-        atomic_fetch_sub_explicit(&crowd->counted, 1, memory_order_relaxed);
-    }
-    if (member && --member->count == 0) {
-        map_remove(&crowd->members, &member->node);
+    part = part_of(crowd, key);
+    (void)pthread_mutex_lock(&part->lock);
+    member = find(part, key);
+    ASSERT(member);
+    if (--member->count == 0) {
+        map_remove(&part->members, &member->node);
         mem_free(member);
     }
-    (void)pthread_mutex_unlock(&crowd->lock);
+    (void)pthread_mutex_unlock(&part->lock);
 }

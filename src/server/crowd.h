@@ -4,11 +4,10 @@
 /*
  * How many connections each client address has
  * (server.max_connections_per_client): IPv4 by address, IPv6 by /64, unix
- * sockets by user. Shared by all workers under a lock, which nobody takes as
- * long as there is no limit.
+ * sockets by user. Shared by all workers. They are counted whether or not
+ * there is a limit, so that one that a reload brings knows who is there.
  */
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -16,13 +15,15 @@
 
 struct crowd;
 
-/* limit 0: none. */
-MUST_USE int crowd_new(uint64_t limit, struct crowd **ret);
-/* From now on, from any thread. Who came while there was no limit is not counted, and takes one of
- * the counted with it when it leaves: so for a while more may come than the limit says. */
+#define CROWD_FULL 1
+
+/* Without a limit. 0 or -ENOMEM. */
+MUST_USE int crowd_new(struct crowd **ret);
+/* From now on, from any thread; 0: none. Who is there stays, and counts. */
 void crowd_set_limit(struct crowd *crowd, uint64_t limit);
+/* NULL is accepted. */
 void crowd_free(struct crowd *crowd);
-/* Counts one more, to be given back with crowd_leave; false, and nothing is counted, when that
- * would be beyond the limit. */
-bool crowd_enter(struct crowd *crowd, const struct addr *client);
+/* From any thread. 0: one more is counted, to be given back with crowd_leave. CROWD_FULL, beyond
+ * the limit, or -ENOMEM: nothing is. */
+MUST_USE int crowd_enter(struct crowd *crowd, const struct addr *client);
 void crowd_leave(struct crowd *crowd, const struct addr *client);

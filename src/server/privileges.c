@@ -8,6 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
+int privileges_find(const char *user, uid_t *ret)
+{
+    const struct passwd *entry = getpwnam(user);
+
+    if (!entry) {
+        return -ENOENT;
+    }
+    *ret = entry->pw_uid;
+    return 0;
+}
+
 int privileges_lend(const char *user)
 {
     struct passwd *entry;

@@ -7,9 +7,12 @@
  */
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/attr.h"
 
+/* Who that is. 0 or -ENOENT. */
+MUST_USE int privileges_find(const char *user, uid_t *ret);
 /* Becomes user (NULL: nothing to do) with its groups, for good. 0, or negative errno with one line
  * in error. */
 MUST_USE int privileges_drop(const char *user, char *error, size_t cap);

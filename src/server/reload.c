@@ -361,6 +361,7 @@ static void on_loaded(struct server *s)
         refuse(s);
     } else if (sockets_plan(&s->sockets, r->loaded->conf, &r->plan, text, sizeof(text)) != 0) {
         conf_messages_add(&r->messages, false, r->plan.origin, "%s", text);
+        conf_messages_sort(&r->messages);
         refuse(s);
     } else {
         error = prepare(s);

@@ -266,6 +266,12 @@ static void announce(const struct server *s, const struct conf_messages *warning
     if (geteuid() == 0) {
         log_event(LOG_WARNING, "start", "running as root: set server.user");
     }
+    if (s->sockets.give_error != 0) {
+        log_event(LOG_WARNING, "start",
+                  "the sockets stay root's (%s): a reload cannot change permissions of a unix "
+                  "socket, nor one address of a port to all of it or back",
+                  strerror(-s->sockets.give_error));
+    }
     for (size_t i = 0; i < s->sockets.door_count; i++) {
         server_announce_door(&s->sockets.doors[i]);
     }
@@ -353,12 +359,24 @@ static int open_sockets(struct server *s)
     return 0;
 }
 
+/* Becomes server.user, who has the sockets from then on. */
+static int drop_privileges(struct server *s)
+{
+    const char *user = s->snapshot->conf->server.user;
+    char message[SERVER_MESSAGE_MAX] = "";
+    uid_t uid;
+
+    if (geteuid() == 0 && user && privileges_find(user, &uid) == 0) {
+        sockets_give_to(&s->sockets, uid);
+    }
+    return privileges_drop(user, message, sizeof(message)) == 0 ? 0 : fail(message);
+}
+
 /* In the order that needs no taking back: everything that can fail comes before the first thread
  * serves. */
 static int start(struct server *s, const struct conf_messages *warnings)
 {
     const struct conf *conf = s->snapshot->conf;
-    char message[SERVER_MESSAGE_MAX] = "";
 
     s->shop.worker_count =
         conf->server.workers == CONF_AUTO ? limits_cpus() : (size_t)conf->server.workers;
@@ -375,16 +393,10 @@ static int start(struct server *s, const struct conf_messages *warnings)
     }
     deadline_init(&s->delay, on_delay);
     deadline_init(&s->grace, on_grace);
-    if (open_sockets(s) != 0) {
+    if (open_sockets(s) != 0 || drop_privileges(s) != 0 || start_log(s) != 0) {
         return -1;
     }
-    if (privileges_drop(conf->server.user, message, sizeof(message)) != 0) {
-        return fail(message);
-    }
-    if (start_log(s) != 0) {
-        return -1;
-    }
-    if (crowd_new(0, &s->shop.crowd) != 0) {
+    if (crowd_new(&s->shop.crowd) != 0) {
         return fail("out of memory");
     }
     if (server_need_auth(s, s->snapshot) != 0) {

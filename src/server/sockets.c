@@ -152,6 +152,33 @@ int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t er
     return r;
 }
 
+/* SO_REUSEPORT lets sockets of one user share a port; whose a socket is stands in its inode, and
+ * fchown(2) writes it there. Of a unix socket it is the file that counts: what stands there now may
+ * have been put there by whoever may write to its directory, and a link is not followed. */
+static int give_to(const struct socket_set *set, uid_t uid)
+{
+    if (set->path) {
+        return lchown(set->path, uid, (gid_t)-1) == 0 ? 0 : -errno;
+    }
+    for (size_t k = 0; k < set->fd_count; k++) {
+        if (fchown(set->fds[k], uid, (gid_t)-1) != 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+void sockets_give_to(struct sockets *sockets, uid_t uid)
+{
+    LIST_FOR_EACH (node, next, &sockets->open) {
+        struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
+        int r = set->inherited ? 0 : give_to(set, uid);
+
+        set->is_foreign = r != 0;
+        sockets->give_error = r != 0 ? r : sockets->give_error;
+    }
+}
+
 void sockets_sweep(struct sockets *sockets)
 {
     socket_sets_free(&sockets->leaving);

@@ -27,7 +27,8 @@ struct socket_set {
     const char *name;  /* of an inherited socket; NULL: none; lives as long as struct sockets */
     mode_t mode;       /* of a unix socket of ours, as gid */
     gid_t gid;
-    bool inherited; /* never ours to close or remove while the daemon runs */
+    bool inherited;  /* never ours to close or remove while the daemon runs */
+    bool is_foreign; /* ours, but another user's than we are: sockets_give_to failed */
     bool
         is_admin; /* opened for admin.address: workers do not watch it, and it outlives the drain */
     int *fds;     /* owned: fd_count of them; -1: a worker has it, or it is closed */
@@ -48,6 +49,7 @@ struct sockets {
     struct socket_set *admin; /* borrowed from open: of admin.address; NULL: it is off */
     struct list names;        /* of listeners, all that ever were, and of inherited sockets */
     size_t workers;           /* how many sockets an address of our own gets */
+    int give_error;           /* negative errno: some are root's still (sockets_give_to) */
 };
 
 struct socket_plan {
@@ -68,6 +70,10 @@ MUST_USE int sockets_plan(struct sockets *sockets, const struct conf *conf,
 void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const struct conf *conf);
 /* Closes what it opened. */
 void sockets_give_up(struct sockets *sockets, struct socket_plan *plan);
+/* Of sockets that root opened, before it becomes that user: they are that user's from then on, so
+ * that a reload may change what a unix socket's file permits, and bind addresses beside and around
+ * those that are bound. Inherited ones stay as they are, and so do those that cannot be given. */
+void sockets_give_to(struct sockets *sockets, uid_t uid);
 /* Where the plan listens on TCP, admin included, in memory from mem_alloc; NULL: memory is out. */
 MUST_USE struct addr *sockets_own(const struct socket_plan *plan, size_t *ret_count);
 /* Once no worker watches them: closes the sets that are leaving. */

@@ -74,20 +74,23 @@ static struct socket_set *find_open(const struct planning *p, const struct addr 
     return NULL;
 }
 
-/* A socket of ours has this address, or a part of it, or one that it is a part of. */
-static bool overlaps_ours(const struct planning *p, const struct addr *asked)
+/* A socket of ours that has this address, or a part of it, or one that it is a part of; one of
+ * another user's, if there is any, for that one is in the way. NULL: none. */
+static const struct socket_set *find_overlap(const struct planning *p, const struct addr *asked)
 {
+    const struct socket_set *found = NULL;
+
     LIST_FOR_EACH (node, next, &p->sockets->open) {
         const struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
 
         if (!set->path && !set->inherited && set->addr.kind == asked->kind &&
-            set->addr.port == asked->port &&
+            set->addr.port == asked->port && !(found && found->is_foreign) &&
             (addr_is_unspecified(&set->addr) || addr_is_unspecified(asked) ||
              addr_ip_eq(&set->addr, asked))) {
-            return true;
+            found = set;
         }
     }
-    return false;
+    return found;
 }
 
 static int fail_bind(struct planning *p, const char *name, int error, const char *hint)
@@ -98,10 +101,13 @@ static int fail_bind(struct planning *p, const char *name, int error, const char
 }
 
 /* server.user is not told why it may not what the start could. */
-static const char *hint_of(const struct addr *asked, int error)
+static const char *hint_of(const struct addr *asked, const struct socket_set *overlap, int error)
 {
-    return error == -EACCES && asked->port < IPPORT_RESERVED
-               ? "; ports below 1024 can be opened by root only, at a start"
+    if (error == -EACCES && asked->port < IPPORT_RESERVED) {
+        return "; ports below 1024 can be opened by root only, at a start";
+    }
+    return error == -EADDRINUSE && overlap && overlap->is_foreign
+               ? "; a socket of ours on that port, which root has opened, is in the way: restart"
                : "";
 }
 
@@ -110,6 +116,7 @@ static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count,
                   struct socket_set **ret)
 {
     struct socket_set *set = find_open(p, asked, NULL, is_admin);
+    const struct socket_set *overlap = find_overlap(p, asked);
     char name[ADDR_TEXT_MAX];
     int r;
 
@@ -124,13 +131,13 @@ static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count,
     set->is_admin = is_admin;
     set->asked = *asked;
     set->addr = *asked;
-    r = listener_open_tcp(&set->addr, p->conf->server.tcp_keepalive_ms, overlaps_ours(p, asked),
-                          set->fds, set->fd_count);
+    r = listener_open_tcp(&set->addr, p->conf->server.tcp_keepalive_ms, overlap != NULL, set->fds,
+                          set->fd_count);
     if (r != 0) {
         socket_set_name(set, name, sizeof(name));
         memset(set->fds, 0xff, set->fd_count * sizeof(*set->fds));
         socket_set_free(set);
-        return fail_bind(p, name, r, hint_of(asked, r));
+        return fail_bind(p, name, r, hint_of(asked, overlap, r));
     }
     *ret = set;
     return 0;
@@ -442,6 +449,18 @@ void sockets_give_up(struct sockets *sockets, struct socket_plan *plan)
     plan->admin = NULL;
 }
 
+/* Why the owner of a file may not: it gives it to groups that it belongs to only. */
+static const char *hint_of_permissions(const struct socket_set *set, gid_t group)
+{
+    if (errno != EPERM) {
+        return "";
+    }
+    if (set->is_foreign) {
+        return "; root has opened it: restart";
+    }
+    return group != set->gid ? "; server.user is no member of that group: restart" : "";
+}
+
 /* A unix socket of ours that stays may have other permissions now. */
 static void set_permissions(struct planning *p, const struct permissions *who,
                             struct socket_set *set)
@@ -455,8 +474,8 @@ static void set_permissions(struct planning *p, const struct permissions *who,
     if ((group != set->gid &&
          chown(set->path, (uid_t)-1, group == (gid_t)-1 ? getegid() : group) != 0) ||
         (who->mode != set->mode && chmod(set->path, who->mode) != 0)) {
-        log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s", set->path,
-                  strerror(errno));
+        log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s%s",
+                  set->path, strerror(errno), hint_of_permissions(set, group));
         return;
     }
     set->gid = group;

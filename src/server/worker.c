@@ -150,6 +150,9 @@ static void *run(void *arg)
         log_event(LOG_ERROR, "worker", "polling failed: worker %zu stops", w->index);
     }
     mailbox_close(w->mailbox);
+    if (w->auth) {
+        auth_desk_end_waits(w->auth); /* errands among them, which go home */
+    }
     w->shop->ended(w->shop->arg);
     return NULL;
 }

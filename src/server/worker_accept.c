@@ -171,20 +171,23 @@ static void on_accepted(void *arg, struct listener *listener, int fd, const stru
 {
     struct worker *w = arg;
     const struct door *door = listener_tag(listener);
-    bool within = crowd_enter(w->shop->crowd, peer);
     struct stream *stream;
+    int entry;
 
     if (stream_tcp_new(&w->io, fd, peer, &stream) != 0) {
-        if (within) {
-            crowd_leave(w->shop->crowd, peer);
-        }
+        give_client_slot(w);
+        return;
+    }
+    entry = crowd_enter(w->shop->crowd, peer);
+    if (entry < 0) {
+        stream_close(stream, true);
         give_client_slot(w);
         return;
     }
     /* The request is normally there already: look before the loop would tell. */
     stream->readable = true;
     stream->writable = true;
-    client_h1_new(&w->proxy, stream, door->name, !within);
+    client_h1_new(&w->proxy, stream, door->name, entry == CROWD_FULL);
 }
 
 static void on_starved(void *arg, int error)

@@ -116,7 +116,8 @@ class Box:
 
     def enter(self, *command, only_network=False):
         """The words that run a command inside, or in its network alone."""
-        spaces = ["-n"] if only_network else NAMESPACES
+        # -r: where the tests run in a chroot, the root of the mount namespace is not that of the box.
+        spaces = ["-n"] if only_network else [*NAMESPACES, "-r"]
         return ["nsenter", "-t", self.init, *spaces, *command]
 
     def run(self, *command, check=True, only_network=False):

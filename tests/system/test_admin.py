@@ -323,13 +323,23 @@ REFUSED = "the reload is refused, and what was in force stays"
 
 
 def test_reload_refused_tells_every_error(site):
-    site.write(LISTEN + "[server]\ngrace = soon\nnmae = x\n[access]\nx = alow to any\n")
+    site.write(LISTEN + "[access]\nx = alow to any\n[server]\ngrace = soon\nnmae = x\n")
     answer = site.json("/reload", "POST", status=422)
     assert (answer["result"], answer["generation"]) == ("refused", 1)
     places = [message.split(": ")[0] for message in answer["errors"]]
-    assert places == [f"{site.proxy.config}:{number}" for number in (4, 5, 7)]
+    assert places == [f"{site.proxy.config}:{number}" for number in (4, 6, 7)]
     assert site.text("/reload", "POST", status=422).splitlines() == [*answer["errors"], REFUSED]
     assert site.json("/status")["generation"] == 1
+    said = site.proxy.find_lines(event="configuration", level="error")
+    assert [line["msg"] for line in said] == answer["errors"] * 2
+
+
+def test_reload_tells_errors_and_warnings_by_line(site):
+    site.write(LISTEN + "[pool]\nidle_total = 1\n[access]\nx = alow to any\n[pool]\nidel = 1s\n")
+    lines = site.text("/reload", "POST", status=422).splitlines()
+    places = [line.split(": ")[0] for line in lines[:-1]]
+    assert places == [f"{site.proxy.config}:{number}" for number in (4, 6, 8)]
+    assert " warning: " in lines[0]
 
 
 def test_reload_cannot_have_an_address(lab, site):

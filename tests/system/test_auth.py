@@ -6,10 +6,12 @@ import base64
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -525,6 +527,84 @@ def test_users_file_is_followed(lab, start, users, workers):
         assert lab.client(proxy).get(origin.url(), RIGHT).status == 407
         assert lab.client(proxy).get(origin.url(), basic("bob", "other")).status == 407
     assert proxy.wait_for_log(event="users", level="notice")["msg"].endswith("has changed: 2 users")
+
+
+MANY = 300_000
+
+
+def test_nobody_waits_for_a_large_users_file(lab, start, users):
+    """It is read aside: others of the same worker are served meanwhile, and whoever shows credentials
+    goes by what is read."""
+    free, guarded = lab.origin(), lab.origin()
+    proxy = start(f"free = allow from loopback to any port {free.port}\n" + STAFF)
+    other, alice = lab.client(proxy), lab.client(proxy)
+    assert alice.get(guarded.url(), RIGHT).status == 200
+    users("".join(f"user{n}:{QUICK}\n" for n in range(MANY)))
+    changed = time.monotonic()
+    while time.monotonic() < changed + 1.2:  # nobody shows credentials: nobody looks at it
+        assert other.get(free.url()).status == 200
+    alice.request("GET", guarded.url(), RIGHT)
+    served = 0
+    while not select.select([alice.sock], [], [], 0)[0]:
+        assert other.get(free.url()).status == 200
+        served += 1
+    assert alice.read_response().status == 407
+    assert proxy.wait_for_log(event="users", level="notice")["msg"].endswith(f": {MANY} users")
+    assert served >= 5
+
+
+@pytest.mark.notsan
+def test_former_users_take_no_memory(lab, start, users):
+    """Once every worker has turned to others."""
+    proxy, origin = start(STAFF, workers=2, release=True), lab.origin()
+    clients = [lab.client(proxy) for _ in range(8)]
+    few = f"alice:{QUICK}\n"
+
+    def change(text):
+        count = len(proxy.find_lines(event="users")) + 1
+        users(text)
+
+        def is_read():
+            assert all(client.get(origin.url(), RIGHT).status == 200 for client in clients)
+            return len(proxy.find_lines(event="users")) == count
+
+        wait_until(is_read, "the file to be read")
+
+    change(few + "bob:" + OTHER)
+    small = proxy.resident_bytes()
+    change(few + "".join(f"user{n}:{QUICK}\n" for n in range(MANY)))
+    large = proxy.resident_bytes() - small
+    change(few)
+
+    def is_small():
+        assert all(client.get(origin.url(), RIGHT).status == 200 for client in clients)
+        return proxy.resident_bytes() - small < large / 4
+
+    wait_until(is_small, f"the {large >> 20} MiB of {MANY} users to be given back")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_struck_user_is_let_in_for_a_second_at_most(lab, start, users, workers):
+    """And for no longer while others' passwords are checked."""
+    proxy, origin = start(STAFF, "auth.failures=10000/s", workers=workers), lab.origin()
+    clients = [lab.client(proxy) for _ in range(3 * workers)]
+    for client in clients:
+        assert client.get(origin.url(), RIGHT).status == 200
+    users("".join(f"user{n}:{QUICK}\n" for n in range(MANY // 10)))
+    changed = time.monotonic()
+    last = 0
+    done = set()
+    for number in range(20):
+        lab.client(proxy).request("GET", origin.url(), basic("alice", f"wrong{number}"))
+    while len(done) < len(clients):
+        for client in clients:
+            asked = time.monotonic()
+            assert asked < changed + wire.DEADLINE
+            if client.get(origin.url(), RIGHT).status == 200:
+                last = max(last, asked)
+            else:
+                done.add(client)
+    assert changed < last < changed + 1.1 + 0.2 * wire.SLOWNESS
 
 
 def test_bad_users_file_changes_nothing(lab, start, users):

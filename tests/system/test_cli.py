@@ -93,9 +93,40 @@ def test_check_prints_every_error_with_its_place(tmp_path):
     assert result.stdout.splitlines() == [
         "d/x.ini:2: timeouts.headr: unknown key; did you mean header?",
         "v.ini:3: server.workers = none: expected a number from 1 to 1024, or auto",
-        "-o 1: dns.family = ipx: expected any, ipv4 or ipv6",
         "v.ini:4: [listen a]: address is missing",
+        "-o 1: dns.family = ipx: expected any, ipv4 or ipv6",
     ]
+
+
+MIXED = """[access]
+a = allow from any to any
+b = alow
+[server]
+nmae = x
+[access]
+c = deny hosts ads
+d = deny prot 9
+[auth]
+users = users
+"""
+
+
+def test_messages_are_in_the_order_of_the_files(tmp_path):
+    """Whatever found them: the reader, the rules, the lists, the users."""
+    write(tmp_path / "ads", "".join(f"a{n} b {n}\n" for n in range(1, 13)) + "good.example\n")
+    write(tmp_path / "users", "x\nalice:plain\n")
+    path = write(tmp_path / "v.ini", MIXED)
+    result = run("check", "-c", path)
+    assert result.returncode == 78
+    places = [line.split(": ")[0].rpartition("/")[2] for line in result.stdout.splitlines()]
+    lines = {}
+    for place in places:
+        name, _, line = place.partition(":")
+        lines.setdefault(name, []).append(int(line or 1000))
+    assert places == sorted(places, key=lambda p: list(lines).index(p.partition(":")[0]))
+    assert lines["v.ini"] == [3, 5, 8]
+    assert lines["users"] == [1, 2]
+    assert lines["ads"] == sorted(lines["ads"]) and lines["ads"][-1] == 1000
 
 
 def test_check_prints_warnings_and_is_content(tmp_path):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -200,6 +201,24 @@ def test_a_user(lab, tmp_path):
     assert only(site.list("?would-deny"))["would_deny"] == "staff"
     users.write_text(f"berta:{SECRET}\nanna:{SECRET}\n")
     wait_until(lambda: site.list("?would-deny") == [], "one who is a user again")
+
+
+def test_the_first_who_asks_goes_by_the_users_file_of_now(lab, tmp_path):
+    """However long it takes to read, and though nobody has shown credentials since it changed."""
+    users = tmp_path / "users"
+    users.write_text(f"anna:{SECRET}\n")
+    text = LISTEN + "[access]\nstaff = allow user anna to any\n"
+    site = Site(lab, tmp_path, text, f"auth.users={users}", "server.workers=2")
+    origin = quiet_origin(lab)
+    clients = [lab.client(site.proxy) for _ in range(4)]
+    for client in clients:
+        client.request("CONNECT", origin.authority, [("Proxy-Authorization", "Basic YW5uYTpzZWNyZXQ=")])
+        assert client.read_response(to="CONNECT").status == 200
+    users.write_text("".join(f"user{n}:{SECRET}\n" for n in range(100_000)))
+    changed = time.monotonic()
+    while time.monotonic() < changed + 1.2:
+        assert len(site.list()) == 4
+    assert len(site.list("?would-deny")) == 4
 
 
 def test_a_long_target_is_cut(lab, site):

@@ -4,7 +4,6 @@
 import base64
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -109,10 +108,8 @@ def matched(tmp_path, text):
     return re.findall(r"^\|  (time=.*)$", said, re.M)
 
 
-def test_fail2ban(logged, tmp_path):
-    """./dev does not install it: its package starts a service."""
-    if shutil.which("fail2ban-regex") is None:
-        pytest.skip("fail2ban-regex is missing (package fail2ban)")
+def test_fail2ban(logged, tmp_path, program):
+    program("fail2ban-regex")
     logged("logfmt")
     (passwords,) = recipe("[Definition]")
     (refusals,) = recipe(r"^\s*event=request")

@@ -2,6 +2,8 @@
 """A new configuration while the old one serves: all of it or nothing, and nobody notices."""
 
 import os
+import pwd
+import shutil
 import signal
 import socket
 import stat
@@ -309,16 +311,37 @@ def test_log_format_and_level(lab):
 
 
 def test_crowd_limit(lab):
+    """Whoever is there counts, under whatever limit, or none, it came."""
     site = Site(lab, LISTEN)
     origin = lab.origin()
-    before = [lab.client(site.proxy) for _ in range(3)]
-    for client in before:
+
+    def limit(number):
+        site.reload(LISTEN + f"[server]\nmax_connections_per_client = {number}\n")
+
+    def come():
+        client = lab.client(site.proxy)
+        return client if client.get(origin.url()).status == 200 else None
+
+    def as_many_as(number):
+        """They are let in as those who have left are seen to be gone."""
+        clients = [wait_until(come, "room") for _ in range(number)]
+        assert not come()
+        return clients
+
+    first = [come() for _ in range(3)]
+    limit(3)
+    assert not come()
+    limit(0)
+    first += [come() for _ in range(2)]
+    limit(4)
+    assert not come()
+    for client in first:
         assert client.get(origin.url()).status == 200
-    site.reload(LISTEN + "[server]\nmax_connections_per_client = 1\n")
-    assert lab.client(site.proxy).get(origin.url()).status == 200
-    assert lab.client(site.proxy).get(origin.url()).status == 429
-    for client in before:
-        assert client.get(origin.url()).status == 200
+    for client in first:
+        client.close()
+    for client in as_many_as(4):
+        client.close()
+    as_many_as(4)
 
 
 def test_dns_servers_change_under_a_question(lab, tmp_path):
@@ -351,10 +374,13 @@ def public():
         yield Path(directory)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@as_root
 def test_what_a_reload_cannot_do_as_server_user(public, lab):
-    """As viaduct(8) tells: a port below 1024, a unix socket in another's directory, the permissions
-    of a socket that root opened."""
+    """As viaduct(8) tells: a port below 1024, a unix socket in another's directory, a group that
+    is not its own."""
     lab.directory = public
     path = public / "a.sock"
     start = f"[server]\nuser = nobody\n[listen a]\naddress = 127.0.0.1:0, unix:{path}\n"
@@ -366,10 +392,73 @@ def test_what_a_reload_cannot_do_as_server_user(public, lab):
         assert site.reload(start + f"[listen b]\naddress = {address}\n")["level"] == "error"
         said = site.proxy.find_lines(event="configuration", level="error")[-1]["msg"]
         assert said == f"{site.path}:6: cannot listen on {address}: {why}"
-    assert site.reload(start + "mode = 0666\n")["level"] == "notice"
+    assert site.reload(start + "group = daemon\n")["level"] == "notice"
     warning = site.proxy.find_lines(event="listener", level="warning")[-1]["msg"]
-    assert warning == f"unix:{path}: cannot change its permissions: Operation not permitted"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert warning == (
+        f"unix:{path}: cannot change its permissions: Operation not permitted; "
+        "server.user is no member of that group: restart"
+    )
+
+
+def permissions(path):
+    status = path.stat()
+    return stat.S_IMODE(status.st_mode), status.st_gid
+
+
+@as_root
+def test_sockets_that_root_opened_are_server_user_s(public, lab):
+    """One address becomes all of its port, and back; a unix socket gets other permissions."""
+    lab.directory = public
+    path = public / "a.sock"
+    nobody = pwd.getpwnam("nobody")
+
+    def text(address, more=""):
+        return f"[server]\nuser = nobody\n[listen a]\naddress = {address}, unix:{path}\n{more}"
+
+    site = Site(lab, text("127.0.0.1:0"))
+    port = site.proxy.port
+    origin = lab.origin()
+    assert permissions(path) == (0o660, 0)
+    assert path.stat().st_uid == nobody.pw_uid
+    for address, inside in [("127.0.0.1", "127.0.0.1"), ("*", "127.0.0.3"), ("127.0.0.1", "127.0.0.1")]:
+        assert site.reload(text(f"{address}:{port}"))["level"] == "notice"
+        assert lab.client((inside, port)).get(origin.url()).status == 200
+    for more, expected in [
+        ("mode = 0666\n", (0o666, 0)),
+        ("mode = 0600\ngroup = nogroup\n", (0o600, nobody.pw_gid)),
+    ]:
+        assert site.reload(text(f"127.0.0.1:{port}", more))["level"] == "notice"
+        assert permissions(path) == expected
+    assert lab.client(str(path)).get(origin.url()).status == 200
+    assert not site.proxy.find_lines(event="listener", level="warning")
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv takes the right to chown(2)")
+def test_sockets_that_stay_root_s(public, lab):
+    """It says so, and what to do."""
+    lab.directory = public
+    path = public / "a.sock"
+
+    def text(address, more=""):
+        return f"[server]\nuser = nobody\n[listen a]\naddress = {address}, unix:{path}\n{more}"
+
+    site = Site(
+        lab, text("127.0.0.1:0"), wrapper=["setpriv", "--bounding-set=-chown", "--inh-caps=-chown"]
+    )
+    port = site.proxy.port
+    warning = site.proxy.find_lines(event="start", level="warning")[0]["msg"]
+    assert warning.startswith("the sockets stay root's (Operation not permitted): ")
+    assert site.reload(text(f"127.0.0.1:{port}"))["level"] == "error"
+    said = site.proxy.find_lines(event="configuration", level="error")[-1]["msg"]
+    assert said.endswith(
+        "Address already in use; a socket of ours on that port, which root has opened, "
+        "is in the way: restart"
+    )
+    assert site.reload(text("127.0.0.1:0", "mode = 0666\n"))["level"] == "notice"
+    warning = site.proxy.find_lines(event="listener", level="warning")[-1]["msg"]
+    assert warning.endswith("Operation not permitted; root has opened it: restart")
+    assert permissions(path)[0] == 0o660
 
 
 def check(path):
@@ -377,7 +466,7 @@ def check(path):
     return subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@as_root
 def test_what_a_start_reads_is_read_as_server_user(public):
     path = public / "viaduct.ini"
     path.write_text(LISTEN + "[server]\nuser = nobody\n")

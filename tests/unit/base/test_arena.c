@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <criterion/criterion.h>
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/mem.h"
 
 static struct buf_budget budget = {.max_bytes = 1 << 30};
 static struct buf_account account;
@@ -117,4 +119,30 @@ Test(arena, append_crosses_chunks)
     for (size_t i = 0; i < s.len; i++) {
         cr_assert_eq(s.ptr[i], (char)('a' + i % 26));
     }
+}
+
+static int64_t in_use(void)
+{
+    buf_account_settle(&account);
+    return atomic_load(&budget.used_bytes);
+}
+
+/* They are few, and the kernel's again afterwards; at most an eighth of it is taken in advance. */
+Test(arena, a_large_one_takes_large_chunks)
+{
+    int64_t before = 0;
+    unsigned chunks = 0;
+
+    if (!mem_may_pool()) {
+        cr_skip_test("each allocation is one of its own here");
+    }
+    for (unsigned i = 0; i < 32768; i++) {
+        cr_assert(arena_alloc_bytes(&arena, 1024));
+        chunks += in_use() != before;
+        before = in_use();
+    }
+    cr_expect_lt(chunks, 128, "%u", chunks);
+    cr_expect_lt(before, (int64_t)arena.total_bytes / 8 * 9 + 65536);
+    arena_reset(&arena);
+    cr_expect_eq(in_use(), 0);
 }

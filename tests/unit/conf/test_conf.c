@@ -767,12 +767,34 @@ Test(conf, formats_messages_of_every_origin)
 
     conf_messages_add(&messages, false, (struct conf_origin){"f", 7}, "a%d", 1);
     conf_messages_add(&messages, true, (struct conf_origin){"-o", 2}, "b");
-    conf_messages_add(&messages, false, (struct conf_origin){NULL, 0}, "c\nd");
-    conf_messages_add(&messages, false, (struct conf_origin){"g\n", 0}, "e");
-    EXPECT_SAID("f:7: a1\n-o 2: warning: b\nbuilt-in: c?d\ng?: e\n");
+    conf_messages_add(&messages, false, (struct conf_origin){NULL, 0}, "c\nd\xc2\x9b\xe2\x80\xae");
+    conf_messages_add(&messages, false, (struct conf_origin){"g\n\x9b", 0}, "e");
+    EXPECT_SAID("f:7: a1\n-o 2: warning: b\nbuilt-in: c?d??\ng??: e\n");
     cr_assert_eq(messages.error_count, 3);
     conf_message_format(&messages.items[0], buf, 4);
     cr_assert_str_eq(buf, "f:7");
+}
+
+Test(conf, sorts_messages_by_file_and_line)
+{
+    static const struct {
+        struct conf_origin origin;
+        const char *text;
+    } found[] = {
+        {{"b.ini", 9}, "b9"},  {{"a.ini", 0}, "a, the rest"}, {{NULL, 0}, "built in"},
+        {{"a.ini", 2}, "a2"},  {{"b.ini", 3}, "b3"},          {{"b.ini", 9}, "b9 once more"},
+        {{"-o", 1}, "option"}, {{"a.ini", 10}, "a10"},        {{"b.ini", 1}, "b1"},
+    };
+
+    conf_messages_sort(&messages);
+    for (size_t i = 0; i < ARRAY_LEN(found); i++) {
+        conf_messages_add(&messages, i % 2 == 0, found[i].origin, "%s", found[i].text);
+    }
+    conf_messages_sort(&messages);
+    EXPECT_SAID("b.ini:1: warning: b1\nb.ini:3: warning: b3\nb.ini:9: warning: b9\n"
+                "b.ini:9: b9 once more\n"
+                "a.ini:2: a2\na.ini:10: a10\na.ini: a, the rest\n"
+                "built-in: warning: built in\n-o 1: warning: option\n");
 }
 
 Test(conf, dumps_where_each_value_came_from)

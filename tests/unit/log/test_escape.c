@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/attr.h"
@@ -184,4 +185,35 @@ Test(escape, reports_lack_of_room)
 
     escape_put_json(&out, STR("abcd"), ESCAPE_NO_MAX);
     cr_assert(out.full);
+}
+
+Test(escape, blank_leaves_what_a_terminal_shows)
+{
+    static const struct {
+        const char *text, *blanked;
+    } cases[] = {
+        {"", ""},
+        {"plain \"text\" \\ ~", "plain \"text\" \\ ~"},
+        {"\t\x1b[31mred\x7f\n", "??[31mred??"},
+        {"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80",
+         "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80"},
+        {"\xc2\xa0\xc2\x9f\xc2\x80", "\xc2\xa0??"}, /* C1, and the character behind them */
+        {"a\x9b"
+         "b\x80\xff",
+         "a?b??"}, /* no UTF-8: C1 where a terminal reads bytes */
+        {"\xe2\x80\x8b|\xe2\x80\x8f|\xe2\x80\x90", "?|?|\xe2\x80\x90"}, /* U+200B to U+200F */
+        {"\xe2\x80\xaa|\xe2\x80\xae|\xe2\x80\xaf", "?|?|\xe2\x80\xaf"}, /* U+202A to U+202E */
+        {"\xe2\x81\xa5|\xe2\x81\xa6|\xe2\x81\xa9", "?|?|?"},            /* U+2066 to U+2069 */
+        {"\xef\xbb\xbfx", "?x"},                                        /* U+FEFF */
+        {"cut \xe2\x82", "cut ??"},
+        {"\xc0\x80\xed\xa0\x80", "?????"}, /* overlong, surrogate */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[64];
+
+        (void)snprintf(text, sizeof(text), "%s", cases[i].text);
+        escape_blank(text);
+        cr_expect_str_eq(text, cases[i].blanked, "case %zu: %s", i, text);
+    }
 }

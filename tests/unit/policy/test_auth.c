@@ -704,6 +704,91 @@ Test(auth, follows_the_users_file)
     finish();
 }
 
+/* The file changes while the one thread has seconds of hashes before it, and is looked at once it
+ * is due and at rest: from then on whoever asks waits for it. */
+static struct order hashes[100];
+
+static void change_file_while_hashes_run(const char *text)
+{
+    static char fields[ARRAY_LEN(hashes)][64];
+    uint64_t changed_ms;
+
+    for (unsigned i = 0; i < ARRAY_LEN(hashes); i++) {
+        ask(&hashes[i], 0, OTHER_CLIENT, guess(i, fields[i]));
+    }
+    wait_for(&hashes[ARRAY_LEN(hashes) - 1].is_done);
+    put_file(text);
+    changed_ms = clock_mono_ms();
+    while (clock_mono_ms() - changed_ms < 1200) {
+        nap();
+    }
+}
+
+#define SLOW_TEXT "alice:" BCRYPT_10_SECRET "\nbob:" BCRYPT_SECRET "\n"
+
+static void start_slow(const struct auth_options *options)
+{
+    start(SLOW_TEXT, options);
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        cr_assert_eq(outcome(i, CLIENT, BOB_SECRET), AUTH_VALID);
+    }
+}
+
+Test(auth, who_asks_while_the_file_is_read_waits_for_it)
+{
+    struct auth_options options = usual;
+    static struct order orders[20];
+    unsigned unchecked = 0;
+
+    options.failures = 100000;
+    start_slow(&options);
+    change_file_while_hashes_run("# nobody\n");
+    for (unsigned i = 0; i < ARRAY_LEN(orders); i++) {
+        ask(&orders[i], i % ARRAY_LEN(workers), CLIENT, BOB_SECRET);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(orders); i++) {
+        cr_expect_eq(settle(&orders[i]).outcome, AUTH_WRONG, "struck, and what was cached is void");
+    }
+    cr_expect(orders[0].was_pending);
+    for (unsigned i = 0; i < ARRAY_LEN(hashes); i++) {
+        unchecked += !atomic_load(&hashes[i].is_answered);
+    }
+    cr_expect_geq(unchecked, 1, "the file is not behind all passwords that wait");
+    finish();
+}
+
+Test(auth, who_waits_for_the_file_may_leave)
+{
+    struct auth_options options = usual;
+    static struct order leaving;
+    static struct order staying;
+
+    options.failures = 100000;
+    start_slow(&options);
+    change_file_while_hashes_run("# nobody\n");
+    ask(&leaving, 0, CLIENT, BOB_SECRET);
+    ask(&staying, 0, CLIENT, BOB_WRONG);
+    wait_for(&staying.is_done);
+    cancel(&leaving);
+    cr_expect_eq(settle(&staying).outcome, AUTH_WRONG);
+    cr_expect_not(atomic_load(&leaving.is_answered));
+    finish();
+}
+
+Test(auth, ends_while_the_file_is_to_be_read)
+{
+    struct auth_options options = usual;
+    static struct order orders[ARRAY_LEN(workers)];
+
+    options.failures = 100000;
+    start_slow(&options);
+    change_file_while_hashes_run("# nobody\n");
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        ask(&orders[i], i, CLIENT, BOB_SECRET);
+    }
+    finish();
+}
+
 /* As an editor does it: emptied, then written piece by piece. */
 static void write_in_place(const char *text, size_t len)
 {

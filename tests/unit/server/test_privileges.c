@@ -23,6 +23,16 @@ Test(privileges, user_that_does_not_exist_is_named)
     cr_expect_str_eq(error, "server.user: there is no user no-such-user");
 }
 
+Test(privileges, users_are_found_by_name)
+{
+    uid_t uid = 7;
+
+    cr_expect_eq(privileges_find("no-such-user", &uid), -ENOENT);
+    cr_expect_eq(uid, 7);
+    cr_expect_eq(privileges_find("root", &uid), 0);
+    cr_expect_eq(uid, 0);
+}
+
 Test(privileges, user_that_one_is_already_needs_nothing)
 {
     struct passwd *entry = getpwuid(geteuid());

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/*
+ * The users in force, and the file they came from as it changes: looked at
+ * when somebody asks, at most once a second, and read again when it is
+ * another, by a thread of the pool and one at a time. Who asks meanwhile
+ * waits: whoever was struck from the file is not let in for as long as it
+ * takes to read.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/list.h"
+#include "io/mailbox.h"
+
+struct auth_follow;
+struct auth_pool;
+struct auth_users;
+
+/* One that waits for the file to be read; embedded. */
+struct auth_follower {
+    struct mail mail;     /* how it is told */
+    struct mailbox *home; /* borrowed */
+    struct list node;     /* private */
+};
+
+/* renew is told whom all go by from now on, under a lock: it may not call back. pool is borrowed.
+ * 0 or -ENOMEM. */
+MUST_USE int auth_follow_new(struct auth_pool *pool,
+                             void (*renew)(void *arg, const struct auth_users *users), void *arg,
+                             struct auth_follow **ret);
+/* After auth_follow_stop, and once the pool has stopped. NULL is accepted. */
+void auth_follow_free(struct auth_follow *follow);
+/* Nobody is told any more, from the return on. Before the pool is stopped. */
+void auth_follow_stop(struct auth_follow *follow);
+
+/* After a reload, from any thread: other users (a shared ref is taken), unless their file is the
+ * one that is in use. anew: renew is called anyway. */
+void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool anew);
+
+/* All from here on from any thread. */
+
+/* Looks at the file, if that is due. True: it is being read. */
+bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms);
+/* True: follower, its home set, is sent there once the file has been read. False: it is not being
+ * read. */
+MUST_USE bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower);
+/* It is not sent from now on, but may have been; it has waited once. */
+void auth_follow_leave(struct auth_follow *follow, struct auth_follower *follower);
+/* Changes when the users do. */
+uint64_t auth_follow_generation(const struct auth_follow *follow);
+/* The users in force (a shared ref) and their generation. */
+struct auth_users *auth_follow_users(struct auth_follow *follow, uint64_t *ret_generation);
