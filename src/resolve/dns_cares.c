@@ -5,8 +5,6 @@
 #include <arpa/nameser.h>
 #include <errno.h>
 #include <limits.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -15,6 +13,7 @@
 #include "base/mem.h"
 #include "io/loop.h"
 #include "log/log.h"
+#include "resolve/dns_reply.h"
 #include "resolve/resolv_conf.h"
 #include "resolve/watched_file.h"
 
@@ -328,72 +327,6 @@ static void reap_channels(struct dns_cares *dns)
 
 /* ------------------------------------------------------------------ answers */
 
-static enum resolve_status status_of(int ares_status)
-{
-    switch (ares_status) {
-    case ARES_SUCCESS:
-        return RESOLVE_OK;
-    case ARES_ENODATA:
-        return RESOLVE_NODATA;
-    case ARES_ENOTFOUND:
-        return RESOLVE_NXDOMAIN;
-    case ARES_ETIMEOUT:
-        return RESOLVE_TIMEOUT;
-    case ARES_ESERVFAIL:
-        return RESOLVE_SERVFAIL;
-    case ARES_EREFUSED:
-    case ARES_EFORMERR:
-    case ARES_ENOTIMP:
-    case ARES_EBADRESP:
-        return RESOLVE_REFUSED;
-    case ARES_ENOMEM:
-        return RESOLVE_NO_MEMORY;
-    default:
-        return RESOLVE_ERROR;
-    }
-}
-
-static void take_ttl(struct dns_answer *answer, int ttl_s)
-{
-    uint64_t ttl_ms = (uint64_t)MAX(ttl_s, 0) * 1000;
-
-    answer->ttl_ms = answer->addr_count == 0 ? ttl_ms : MIN(answer->ttl_ms, ttl_ms);
-}
-
-static int parse_a(const unsigned char *reply, int len, struct dns_answer *ret)
-{
-    struct ares_addrttl items[RESOLVE_MAX_ADDRS];
-    int count = ARRAY_LEN(items);
-    int status = ares_parse_a_reply(reply, len, NULL, items, &count);
-
-    for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
-        struct addr *addr = &ret->addrs[ret->addr_count];
-
-        take_ttl(ret, items[i].ttl);
-        *addr = (struct addr){.kind = ADDR_IP4};
-        memcpy(addr->bytes, &items[i].ipaddr, 4);
-        ret->addr_count++;
-    }
-    return status;
-}
-
-static int parse_aaaa(const unsigned char *reply, int len, struct dns_answer *ret)
-{
-    struct ares_addr6ttl items[RESOLVE_MAX_ADDRS];
-    int count = ARRAY_LEN(items);
-    int status = ares_parse_aaaa_reply(reply, len, NULL, items, &count);
-
-    for (int i = 0; status == ARES_SUCCESS && i < count; i++) {
-        struct addr *addr = &ret->addrs[ret->addr_count];
-
-        take_ttl(ret, items[i].ttl);
-        *addr = (struct addr){.kind = ADDR_IP6};
-        memcpy(addr->bytes, &items[i].ip6addr, 16);
-        ret->addr_count++;
-    }
-    return status;
-}
-
 static void on_answer(void *arg, int status, int timeouts, unsigned char *reply, int len);
 
 static void send_question(struct dns_question *question, struct dns_channel *channel)
@@ -418,7 +351,7 @@ static void finish(struct dns_question *question, struct dns_channel *channel, i
     struct dns_cares *dns = channel->dns;
     struct dns_answer *result = &question->result;
 
-    result->status = status_of(status);
+    result->status = dns_reply_status(status);
     if (result->status == RESOLVE_OK && result->addr_count == 0) {
         result->status = RESOLVE_NODATA;
     }
@@ -461,8 +394,7 @@ static void on_open_answer(struct dns_question *question, struct dns_channel *ch
         return;
     }
     if (status == ARES_SUCCESS) {
-        status = question->family == DNS_A ? parse_a(reply, len, &question->result)
-                                           : parse_aaaa(reply, len, &question->result);
+        status = dns_reply_read(question->family, reply, len, &question->result);
     }
     dns->in_flight--;
     finish(question, channel, status);
