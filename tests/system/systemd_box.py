@@ -128,7 +128,9 @@ class Box:
             timeout=3 * DEADLINE,
             check=False,
         )
-        assert not check or result.returncode == 0, (command, result.stdout, result.stderr)
+        if check and result.returncode != 0:
+            journal = self.run("journalctl", "-b", "-n", "20", "--no-pager", check=False).stdout
+            raise AssertionError(f"{command}: {result.stdout}{result.stderr}\n{journal}")
         return result
 
     def path(self, inside):
