@@ -46,6 +46,8 @@ struct dns_channel {
     struct list questions; /* in flight and without an answer */
     size_t awaited;        /* of these: not dropped */
     size_t in_flight;
+    size_t server_count;
+    struct addr servers[];
 };
 
 enum question_state {
@@ -192,8 +194,10 @@ static struct tries plan_tries(uint64_t timeout_ms, size_t server_count)
     return (struct tries){.first_wait_ms = (int)wait_ms, .rounds = rounds + MORE_ROUNDS};
 }
 
-static int set_servers(ares_channel ares, const struct addr *servers, size_t count)
+static int set_servers(ares_channel ares, const struct dns_channel *channel)
 {
+    const struct addr *servers = channel->servers;
+    size_t count = channel->server_count;
     struct ares_addr_port_node *nodes = mem_zalloc(count * sizeof(*nodes));
     int r;
 
@@ -215,9 +219,9 @@ static int set_servers(ares_channel ares, const struct addr *servers, size_t cou
 
 /* Nothing is read from the system: servers are set by us, hosts and search lists are not the
  * library's. */
-static int open_ares(struct dns_channel *channel, size_t server_count, bool asks_next)
+static int open_ares(struct dns_channel *channel)
 {
-    struct tries tries = plan_tries(channel->dns->timeout_ms, server_count);
+    struct tries tries = plan_tries(channel->dns->timeout_ms, channel->server_count);
     char lookups[] = "b";
     char no_file[] = "/dev/null";
     int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS |
@@ -225,7 +229,7 @@ static int open_ares(struct dns_channel *channel, size_t server_count, bool asks
                ARES_OPT_RESOLVCONF;
     struct ares_options options = {
         .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS |
-                 (asks_next ? 0 : ARES_FLAG_NOCHECKRESP),
+                 (channel->asks_next ? 0 : ARES_FLAG_NOCHECKRESP),
         .timeout = tries.first_wait_ms,
         .tries = tries.rounds,
         .lookups = lookups,
@@ -234,6 +238,8 @@ static int open_ares(struct dns_channel *channel, size_t server_count, bool asks
         .ednspsz = EDNS_UDP_BYTES,
         .resolvconf_path = no_file,
     };
+    ares_channel ares;
+    int r;
 
 #ifdef ARES_OPT_QUERY_CACHE
     options.qcache_max_ttl = 0; /* the cache is ours, with our limits */
@@ -247,14 +253,24 @@ static int open_ares(struct dns_channel *channel, size_t server_count, bool asks
     options.maxtimeout = (int)MIN(channel->dns->timeout_ms, INT_MAX); /* nobody waits for longer */
     mask |= ARES_OPT_MAXTIMEOUTMS;
 #endif
-    return errno_of(ares_init_options(&channel->ares, &options, mask));
+    r = errno_of(ares_init_options(&ares, &options, mask));
+    if (r < 0) {
+        return r;
+    }
+    r = set_servers(ares, channel);
+    if (r < 0) {
+        ares_destroy(ares);
+        return r;
+    }
+    channel->ares = ares;
+    return 0;
 }
 
 /* asks_next: after a server that failed or refused the next one is asked. */
 static int channel_new(struct dns_cares *dns, const struct addr *servers, size_t count,
                        bool asks_next, struct dns_channel **ret)
 {
-    struct dns_channel *channel = mem_zalloc(sizeof(*channel));
+    struct dns_channel *channel = mem_zalloc(sizeof(*channel) + count * sizeof(*servers));
     int r;
 
     if (!channel) {
@@ -262,16 +278,12 @@ static int channel_new(struct dns_cares *dns, const struct addr *servers, size_t
     }
     channel->dns = dns;
     channel->asks_next = asks_next;
+    channel->server_count = count;
+    memcpy(channel->servers, servers, count * sizeof(*servers));
     list_init(&channel->sockets);
     list_init(&channel->questions);
-    r = open_ares(channel, count, asks_next);
+    r = open_ares(channel);
     if (r < 0) {
-        mem_free(channel);
-        return r;
-    }
-    r = set_servers(channel->ares, servers, count);
-    if (r < 0) {
-        ares_destroy(channel->ares);
         mem_free(channel);
         return r;
     }
@@ -281,12 +293,30 @@ static int channel_new(struct dns_cares *dns, const struct addr *servers, size_t
 }
 
 /* Questions still open end in on_answer with ARES_EDESTRUCTION. */
-static void channel_free(struct dns_channel *channel)
+static void close_ares(struct dns_channel *channel, ares_channel ares)
 {
-    ares_destroy(channel->ares);
+    ares_destroy(ares);
     while (!list_empty(&channel->sockets)) {
         socket_free(LIST_FIRST(&channel->sockets, struct dns_socket, node));
     }
+}
+
+/* Not ares_cancel, unless there is no memory: it would end a probe of a server that has failed,
+ * too, and 1.34 then waits for that probe's end for good. */
+static void channel_renew(struct dns_channel *channel)
+{
+    ares_channel former = channel->ares;
+
+    if (open_ares(channel) == 0) {
+        close_ares(channel, former);
+    } else {
+        ares_cancel(former);
+    }
+}
+
+static void channel_free(struct dns_channel *channel)
+{
+    close_ares(channel, channel->ares);
     list_remove(&channel->node);
     mem_free(channel);
 }
@@ -450,15 +480,15 @@ static void hand_out(struct dns_question *question)
     }
 }
 
-/* Where nobody waits for an answer the library tries no more, and keeps no socket: left alone,
- * 1.34 goes on for many times the time it was given, and has a TCP connection when all is over. */
+/* Where nobody waits for an answer the library tries no more: left alone, 1.34 goes on for many
+ * times the time it was given, and has a TCP connection when all is over. */
 static void calm_channels(struct dns_cares *dns)
 {
     LIST_FOR_EACH (node, tmp, &dns->channels) {
         struct dns_channel *channel = LIST_ITEM(node, struct dns_channel, node);
 
-        if (channel->awaited == 0 && (channel->in_flight > 0 || !list_empty(&channel->sockets))) {
-            ares_cancel(channel->ares);
+        if (channel->awaited == 0 && channel->in_flight > 0) {
+            channel_renew(channel);
         }
     }
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Names: what is asked, how often, what is kept, and what a client is told when there is no answer."""
 
+import itertools
 import socket
 import threading
 import time
@@ -313,6 +314,28 @@ def test_servers_of_which_none_can_be_reached(lab, dns, method):
     assert response.get("Proxy-Status") == "viaduct; error=dns_error"
     assert b"none of the DNS servers could be reached" in response.body
     assert proxy.wait_request(target)["end"] == "error:dns-failed"
+
+
+def test_server_that_was_silent_is_asked_again(lab, dns):
+    """It is back, if slower than the other."""
+    is_back = threading.Event()
+    numbers = itertools.count()
+    with DnsServer() as slow:
+        slow.reply_to = lambda query: Reply(["127.0.0.1"], delay=0.03) if is_back.is_set() else Reply(drop=True)
+        dns.reply_to = lambda query: Reply(["127.0.0.1"])
+        servers = f"dns.servers={slow.address},{dns.address}"
+        proxy = lab.fresh(servers, "server.workers=1", "dns.family=ipv4")
+        origin = lab.origin()
+        client = lab.client(proxy)
+
+        def ask():
+            assert client.get(f"http://n{next(numbers)}.test:{origin.port}/").status == 200
+            return True
+
+        wait_until(lambda: ask() and slow.count() > 0 and dns.count() > 10, "the other to answer")
+        is_back.set()
+        before = slow.count()
+        wait_until(lambda: ask() and slow.count() >= before + 20, "it to be asked", 30 * SLOWNESS)
 
 
 def test_server_that_is_silent_does_not_eat_the_time(lab, dns):
