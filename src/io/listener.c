@@ -2,6 +2,7 @@
 #include "io/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -129,6 +130,39 @@ static int remove_stale(const struct sockaddr_un *sa)
     return r;
 }
 
+/* By a descriptor that is no more than a path: fchmod(2) refuses those, but not through /proc. */
+static int change_unix(int fd, uid_t owner, gid_t group, const mode_t *mode)
+{
+    bool gives = owner != (uid_t)-1 || group != (gid_t)-1;
+    char path[32];
+    struct stat st;
+
+    if (fstat(fd, &st) != 0) {
+        return -errno;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return -ENOTSOCK;
+    }
+    if (gives && fchownat(fd, "", owner, group, AT_EMPTY_PATH) != 0) {
+        return -errno;
+    }
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return mode && chmod(path, *mode) != 0 ? -errno : 0;
+}
+
+int listener_change_unix(const char *path, uid_t owner, gid_t group, const mode_t *mode)
+{
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int r;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    r = change_unix(fd, owner, group, mode);
+    (void)close(fd);
+    return r;
+}
+
 int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -151,8 +185,10 @@ int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd)
     old_mask = umask(0177); /* nobody gets in before the mode is set */
     r = bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0 ? 0 : -errno;
     (void)umask(old_mask);
-    if (r == 0 && ((group != (gid_t)-1 && chown(path, (uid_t)-1, group) != 0) ||
-                   chmod(path, mode) != 0 || listen(fd, SOMAXCONN) != 0)) {
+    if (r == 0) {
+        r = listener_change_unix(path, (uid_t)-1, group, &mode);
+    }
+    if (r == 0 && listen(fd, SOMAXCONN) != 0) {
         r = -errno;
     }
     if (r != 0) {

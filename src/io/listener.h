@@ -27,6 +27,10 @@ MUST_USE int listener_open_tcp(struct addr *addr, uint64_t keepalive_ms, bool ov
 /* A unix socket with that mode and group ((gid_t)-1: as it is). A stale file, which nobody listens
  * on, is taken over; a live one is -EADDRINUSE. */
 MUST_USE int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd);
+/* The owner, group (-1: as it is) and mode (NULL: likewise) of a unix socket's file. Root may do
+ * this where somebody else may write: nothing but a socket is touched, no link is followed. 0 or
+ * negative errno. */
+MUST_USE int listener_change_unix(const char *path, uid_t owner, gid_t group, const mode_t *mode);
 
 struct listener_events {
     /* Asked before each accept: reserves the room for one. */

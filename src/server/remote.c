@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "conf/args.h"
+#include "log/escape.h"
 #include "server/admin_find.h"
 #include "server/ask.h"
 #include "server/exit_code.h"
@@ -48,7 +49,9 @@ static int fail_to_ask(const struct args *args, const struct admin_place *place,
     struct text name = TEXT_OVER(buf);
 
     admin_address_put(&name, &place->address);
-    (void)fprintf(stderr, "viaduct: %s: %s; ", text_cstr(&name), error_text(error));
+    (void)text_cstr(&name);
+    escape_blank(buf); /* the daemon's word, which may be another user's */
+    (void)fprintf(stderr, "viaduct: %s: %s; ", buf, error_text(error));
     if (*place->why) {
         (void)fprintf(stderr, "asked there because %s; ", place->why);
     }

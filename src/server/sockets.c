@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/text.h"
+#include "io/listener.h"
 #include "server/inherited.h"
 #include "server/sockets_private.h"
 
@@ -153,12 +154,11 @@ int sockets_init(struct sockets *sockets, size_t workers, char *error, size_t er
 }
 
 /* SO_REUSEPORT lets sockets of one user share a port; whose a socket is stands in its inode, and
- * fchown(2) writes it there. Of a unix socket it is the file that counts: what stands there now may
- * have been put there by whoever may write to its directory, and a link is not followed. */
+ * fchown(2) writes it there. Of a unix socket it is the file that counts. */
 static int give_to(const struct socket_set *set, uid_t uid)
 {
     if (set->path) {
-        return lchown(set->path, uid, (gid_t)-1) == 0 ? 0 : -errno;
+        return listener_change_unix(set->path, uid, (gid_t)-1, NULL);
     }
     for (size_t k = 0; k < set->fd_count; k++) {
         if (fchown(set->fds[k], uid, (gid_t)-1) != 0) {

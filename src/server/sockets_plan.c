@@ -450,9 +450,9 @@ void sockets_give_up(struct sockets *sockets, struct socket_plan *plan)
 }
 
 /* Why the owner of a file may not: it gives it to groups that it belongs to only. */
-static const char *hint_of_permissions(const struct socket_set *set, gid_t group)
+static const char *hint_of_permissions(const struct socket_set *set, gid_t group, int error)
 {
-    if (errno != EPERM) {
+    if (error != -EPERM) {
         return "";
     }
     if (set->is_foreign) {
@@ -465,17 +465,24 @@ static const char *hint_of_permissions(const struct socket_set *set, gid_t group
 static void set_permissions(struct planning *p, const struct permissions *who,
                             struct socket_set *set)
 {
+    gid_t given = (gid_t)-1;
     gid_t group;
+    int r;
 
     if (find_group(p, who, &group) != 0) {
         log_event(LOG_WARNING, "listener", "%s", p->error);
         return;
     }
-    if ((group != set->gid &&
-         chown(set->path, (uid_t)-1, group == (gid_t)-1 ? getegid() : group) != 0) ||
-        (who->mode != set->mode && chmod(set->path, who->mode) != 0)) {
+    if (group == set->gid && who->mode == set->mode) {
+        return;
+    }
+    if (group != set->gid) {
+        given = group == (gid_t)-1 ? getegid() : group;
+    }
+    r = listener_change_unix(set->path, (uid_t)-1, given, &who->mode);
+    if (r != 0) {
         log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s%s",
-                  set->path, strerror(errno), hint_of_permissions(set, group));
+                  set->path, strerror(-r), hint_of_permissions(set, group, r));
         return;
     }
     set->gid = group;

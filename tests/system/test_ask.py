@@ -163,6 +163,13 @@ def test_a_record_that_says_nothing(lab, tmp_path, junk):
     assert service.run("status").returncode == 0
 
 
+def test_a_record_that_would_write_to_the_terminal(lab, tmp_path):
+    service = Service(lab, tmp_path, admin_config(f"unix:{tmp_path}/a.sock"))
+    service.record.write_text("unix:/no\x1b[2Jwhere\x9b\u202e\n")
+    assert "unix:/no?[2Jwhere??:" in service.run("status").stderr
+    assert service.run("status").stderr[:-1].isprintable()
+
+
 # ---- Why there ----
 
 USUAL = "unix:/run/viaduct/admin.sock"
