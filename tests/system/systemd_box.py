@@ -2,6 +2,7 @@
 """A real systemd as first process of namespaces of its own, on a copy of this machine's root that is
 thrown away: an overlay, its own network with nothing but lo, its own cgroup tree."""
 
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,30 @@ import pytest
 
 import networks
 from wire import DEADLINE, wait_until
+
+# Two of them at once must not take each other's units for their own: a cgroup for each, which $2 names
+# and which is the root of what it sees.
+BEGIN = r"""
+set -e
+base=$1
+mount --make-rprivate /
+mkdir "$base/cgroup"
+mount -t cgroup2 cgroup2 "$base/cgroup"
+own=$base/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/$2
+mkdir "$own"
+echo $$ >"$own/cgroup.procs"
+exec unshare --pid --mount --cgroup --uts --ipc --net --fork --kill-child bash -c "$3" boot "$base"
+"""
+
+END = r"""
+mount -t cgroup2 cgroup2 "$1"
+cd "$1$(sed -n 's/^0:://p' /proc/self/cgroup)"
+echo 1 >"$2/cgroup.kill"
+for _ in $(seq 100); do
+    ! find "$2" -depth -type d -exec rmdir {} + 2>/dev/null || break
+    sleep 0.05
+done
+"""
 
 # $1 is the directory to work in; $1/files goes into the root.
 BOOT = r"""
@@ -61,6 +86,8 @@ NAMESPACES = ["-p", "-m", "-C", "-u", "-i", "-n"]
 
 
 class Box:
+    numbers = itertools.count()
+
     def __init__(self, directory, files):
         """files: {path in the root: text, bytes, or a Path to be copied}"""
         if not Path("/lib/systemd/systemd").exists():
@@ -68,6 +95,7 @@ class Box:
         if os.getuid() != 0:
             pytest.skip("only root can boot a systemd in namespaces of its own")
         (directory / "space").mkdir(parents=True)
+        self.directory, self.cgroup = directory, f"viaduct-box-{os.getpid()}-{next(self.numbers)}"
         self.console = directory / "console"
         self.console.touch()
         for path, content in files.items():
@@ -79,17 +107,7 @@ class Box:
                 place.write_bytes(content if isinstance(content, bytes) else content.encode())
         with open(directory / "boot.log", "wb") as log:
             self.process = subprocess.Popen(
-                [
-                    "unshare",
-                    *NAMESPACES,
-                    "--fork",
-                    "--kill-child",
-                    "bash",
-                    "-c",
-                    BOOT,
-                    "boot",
-                    directory,
-                ],
+                ["unshare", "-m", "bash", "-c", BEGIN, "begin", directory, self.cgroup, BOOT],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -178,3 +196,6 @@ class Box:
         if self.process.poll() is None:
             self.process.kill()  # takes the first process with it, and that all others
         self.process.wait()
+        place = self.directory / "cgroup"
+        if place.is_dir():
+            subprocess.run(["unshare", "-m", "bash", "-c", END, "end", place, self.cgroup], check=False)
