@@ -127,8 +127,11 @@ class Box:
         if not children.split():
             return False
         self.init = children.split()[0]
-        if Path(f"/proc/{self.init}/comm").read_text().strip() != "systemd":
-            return False
+        try:
+            if Path(f"/proc/{self.init}/comm").read_text().strip() != "systemd":
+                return False
+        except OSError:
+            return False  # one of those that prepare the ground, and has ended
         state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
         return state in ("running", "degraded")
 
