@@ -2,10 +2,10 @@
 """A real systemd as first process of namespaces of its own, on a copy of this machine's root that is
 thrown away: an overlay, its own network with nothing but lo, its own cgroup tree."""
 
-import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -86,8 +86,6 @@ NAMESPACES = ["-p", "-m", "-C", "-u", "-i", "-n"]
 
 
 class Box:
-    numbers = itertools.count()
-
     def __init__(self, directory, files):
         """files: {path in the root: text, bytes, or a Path to be copied}"""
         if not Path("/lib/systemd/systemd").exists():
@@ -95,7 +93,7 @@ class Box:
         if os.getuid() != 0:
             pytest.skip("only root can boot a systemd in namespaces of its own")
         (directory / "space").mkdir(parents=True)
-        self.directory, self.cgroup = directory, f"viaduct-box-{os.getpid()}-{next(self.numbers)}"
+        self.directory, self.cgroup = directory, f"viaduct-box-{secrets.token_hex(6)}"
         self.console = directory / "console"
         self.console.touch()
         for path, content in files.items():
