@@ -114,8 +114,8 @@ int file_open(const char *path, struct file_stamp *ret_stamp, int *ret_fd)
 int file_read(const char *path, size_t max_bytes, struct file_stamp *ret_stamp, char **ret_text,
               size_t *ret_len)
 {
-    struct file_stamp stamp;
-    int fd;
+    struct file_stamp stamp = {0};
+    int fd = -1;
     int r = file_open(path, &stamp, &fd);
 
     if (r != 0) {
