@@ -53,7 +53,7 @@ struct auth_query {
     struct auth_check check;
     struct list node;
     struct auth_desk *desk;         /* borrowed */
-    struct auth_wait wait;          /* for the users file; then */
+    struct auth_wait wait;          /* for the users file: before the check, or after it */
     struct auth_credentials *shown; /* owned: to be checked after it; NULL: they are checked */
     struct auth_users *users;       /* shared ref */
     const struct auth_user *user;
@@ -295,7 +295,7 @@ static bool is_still_right(const struct auth_desk *desk, const struct auth_user 
     return now && str_eq(now->hash, user->hash);
 }
 
-static void on_result(struct auth_desk *desk, struct auth_query *query)
+static void tell_result(struct auth_desk *desk, struct auth_query *query)
 {
     enum auth_check_result result = query->check.result;
     struct auth_answer answer;
@@ -311,6 +311,24 @@ static void on_result(struct auth_desk *desk, struct auth_query *query)
         query->events->checked(query->arg, &answer);
     }
     free_query(query);
+}
+
+static void on_users_after_check(struct auth_wait *wait)
+{
+    struct auth_query *query = CONTAINER_OF(wait, struct auth_query, wait);
+
+    tell_result(query->desk, query);
+}
+
+/* A check may take long: whoever was struck from the file meanwhile is not let in, though nobody
+ * else has asked since. */
+static void on_result(struct auth_desk *desk, struct auth_query *query)
+{
+    query->wait.ready = on_users_after_check;
+    if (query->check.result != AUTH_CHECK_RIGHT || query->is_cancelled ||
+        !auth_desk_must_wait(desk, &query->wait)) {
+        tell_result(desk, query);
+    }
 }
 
 static void on_mail(void *arg, struct mail *mail)
@@ -551,7 +569,8 @@ void auth_cancel(struct auth_query *query)
     }
     query->is_cancelled = true;
     deadline_disarm(&query->deadline);
-    if (query->shown || auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
+    if (list_linked(&query->wait.node) ||
+        auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
         free_query(query);
     }
 }

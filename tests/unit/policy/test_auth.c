@@ -775,6 +775,23 @@ Test(auth, who_waits_for_the_file_may_leave)
     finish();
 }
 
+/* Its password was right when it asked; nobody else asks, so that nobody looks at the file. */
+Test(auth, who_is_struck_during_the_check_is_not_let_in)
+{
+    struct auth_options options = usual;
+    static struct order order;
+
+    options.failures = 100000;
+    start_slow(&options);
+    change_file_while_hashes_run(SLOW_TEXT);
+    ask(&order, 0, CLIENT, ALICE_SECRET);
+    wait_for(&order.is_done);
+    put_file("# nobody\n");
+    cr_expect_eq(settle(&order).outcome, AUTH_WRONG);
+    cr_expect(order.was_pending);
+    finish();
+}
+
 Test(auth, ends_while_the_file_is_to_be_read)
 {
     struct auth_options options = usual;
