@@ -336,8 +336,11 @@ static void on_mail(void *arg, struct mail *mail)
     struct auth_desk *desk = arg;
 
     if (mail == &desk->follower.mail) {
-        desk->follows = false;
-        auth_desk_end_waits(desk);
+        /* It may be late: those who have come since wait for another reading. */
+        desk->follows = auth_follow_wait(desk->auth->follow, &desk->follower);
+        if (!desk->follows) {
+            auth_desk_end_waits(desk);
+        }
     } else {
         on_result(desk, CONTAINER_OF(mail, struct auth_query, check.mail));
     }

@@ -25,6 +25,7 @@ struct auth_follow {
     struct auth_users *users; /* shared ref; under lock, as looked and followers */
     struct file_stamp looked; /* of the file as it was last read, well or badly */
     struct list followers;
+    bool is_stopped;
     _Atomic uint64_t generation; /* counts users; written under lock */
     _Atomic uint64_t next_look_ms;
 
@@ -249,7 +250,7 @@ bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower
     bool waits;
 
     (void)pthread_mutex_lock(&follow->lock);
-    waits = atomic_load_explicit(&follow->is_reading, memory_order_relaxed);
+    waits = atomic_load_explicit(&follow->is_reading, memory_order_relaxed) && !follow->is_stopped;
     if (waits) {
         list_init(&follower->node);
         list_push_back(&follow->followers, &follower->node);
@@ -299,6 +300,7 @@ void auth_follow_free(struct auth_follow *follow)
 void auth_follow_stop(struct auth_follow *follow)
 {
     (void)pthread_mutex_lock(&follow->lock);
+    follow->is_stopped = true;
     tell(follow, false);
     (void)pthread_mutex_unlock(&follow->lock);
 }

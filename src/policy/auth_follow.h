@@ -34,7 +34,7 @@ MUST_USE int auth_follow_new(struct auth_pool *pool,
                              struct auth_follow **ret);
 /* After auth_follow_stop, and once the pool has stopped. NULL is accepted. */
 void auth_follow_free(struct auth_follow *follow);
-/* Nobody is told any more, from the return on. Before the pool is stopped. */
+/* Nobody waits or is told any more, from the return on. Before the pool is stopped. */
 void auth_follow_stop(struct auth_follow *follow);
 
 /* After a reload, from any thread: other users (a shared ref is taken), unless their file is the

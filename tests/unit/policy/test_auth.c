@@ -34,7 +34,7 @@ struct worker {
     pthread_t thread;
 };
 
-enum order_kind { ORDER_ASK, ORDER_CANCEL, ORDER_STOP };
+enum order_kind { ORDER_ASK, ORDER_CANCEL, ORDER_HANG, ORDER_STOP };
 
 /* What the test wants done on a worker's thread. */
 struct order {
@@ -47,6 +47,7 @@ struct order {
     struct auth_answer answer;
     char user[300];
     bool was_pending;
+    atomic_bool may_end;     /* ORDER_HANG: until then the worker does nothing else */
     atomic_bool is_done;     /* the order; an answer may still be to come */
     atomic_bool is_answered; /* for good */
 };
@@ -94,6 +95,9 @@ static void on_order(void *arg, struct mail *mail)
         break;
     case ORDER_CANCEL:
         auth_cancel(order->query);
+        break;
+    case ORDER_HANG:
+        wait_for(&order->may_end);
         break;
     case ORDER_STOP:
         loop_stop(worker->loop);
@@ -789,6 +793,63 @@ Test(auth, who_is_struck_during_the_check_is_not_let_in)
     put_file("# nobody\n");
     cr_expect_eq(settle(&order).outcome, AUTH_WRONG);
     cr_expect(order.was_pending);
+    finish();
+}
+
+/* A file that takes long to read: others, and then FIRST. */
+static void put_large_file(const char *first)
+{
+    static const char other[] = "user%07u:" BCRYPT_OTHER "\n";
+    const size_t line_len = strlen("user0000000:" BCRYPT_OTHER "\n");
+    const unsigned count = 200000;
+    char *text = malloc(count * line_len + strlen(first) + 1);
+    char *end = text;
+
+    cr_assert_not_null(text);
+    for (unsigned i = 0; i < count; i++) {
+        end += sprintf(end, other, i);
+    }
+    (void)strcpy(end, first);
+    put_file(text);
+    free(text);
+}
+
+/* At rest, and to be looked at. */
+static void await_look(void)
+{
+    uint64_t begin_ms = clock_mono_ms();
+
+    while (clock_mono_ms() - begin_ms < 1200) {
+        nap();
+    }
+}
+
+/* A worker that hangs is told of a reading when the next one is under way. */
+Test(auth, who_waits_for_a_reading_is_not_told_of_the_one_before)
+{
+    static struct order early;
+    static struct order late;
+    static struct order other;
+    struct order hang = {.kind = ORDER_HANG, .worker = &workers[0]};
+
+    start("alice:" BCRYPT_SECRET "\nbob:" BCRYPT_SECRET "\n", &usual);
+    put_large_file("bob:" BCRYPT_SECRET "\n");
+    await_look();
+    ask(&early, 0, CLIENT, BOB_SECRET);
+    give(&hang);
+    cr_assert_eq(outcome(1, CLIENT, BOB_SECRET), AUTH_VALID, "it has been read");
+    cr_assert(early.was_pending);
+    put_large_file("");
+    await_look();
+    ask(&other, 1, CLIENT, BOB_SECRET);
+    wait_for(&other.is_done);
+    ask(&late, 0, CLIENT, BOB_SECRET);
+    atomic_store(&hang.may_end, true);
+    cr_expect_eq(settle(&late).outcome, AUTH_WRONG);
+    cr_expect_eq(settle(&early).outcome, AUTH_WRONG);
+    cr_expect_eq(settle(&other).outcome, AUTH_WRONG);
+    cr_expect(other.was_pending);
+    cr_expect(late.was_pending);
     finish();
 }
 
