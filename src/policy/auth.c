@@ -23,12 +23,13 @@
 #include "policy/auth_pool.h"
 #include "policy/auth_users.h"
 
-#define STOP_MS 1000 /* for a check that runs when the program ends */
+#define STOP_MS 1000 /* for a check or a reading under way when the program ends */
 
 struct auth {
     struct auth_printer printer;
     struct auth_failures *failures; /* owned */
-    struct auth_pool *pool;         /* owned */
+    struct auth_pool *hashers;      /* owned */
+    struct auth_pool *readers;      /* owned */
     struct auth_checks *checks;     /* owned */
     struct auth_follow *follow;     /* owned */
     bool is_abandoned;              /* a thread that hangs still uses all this */
@@ -123,6 +124,15 @@ static void on_renew(void *arg, const struct auth_users *users)
     auth_checks_renew(auth->checks, users, atomic_load(&auth->cache_ms));
 }
 
+/* Those who check passwords give way to all others. The users file is what all who show credentials
+ * wait for, once it has changed: it is read by a thread like any other, and behind no password. */
+static int make_pools(struct auth *auth, unsigned threads)
+{
+    int r = auth_pool_new("viaduct-auth", THREAD_ASIDE, threads, &auth->hashers);
+
+    return r == 0 ? auth_pool_new("viaduct-users", THREAD_USUAL, 1, &auth->readers) : r;
+}
+
 int auth_new(const struct auth_options *options, struct auth_users *users, struct auth **ret)
 {
     struct auth *auth = mem_zalloc(sizeof(*auth));
@@ -135,13 +145,13 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
     auth->failures = auth_failures_new();
     r = auth->failures ? auth_printer_init(&auth->printer) : -ENOMEM;
     if (r == 0) {
-        r = auth_pool_new(options->threads, &auth->pool);
+        r = make_pools(auth, options->threads);
     }
     if (r == 0) {
-        r = auth_checks_new(auth->pool, &checks_events, auth, &auth->checks);
+        r = auth_checks_new(auth->hashers, &checks_events, auth, &auth->checks);
     }
     if (r == 0) {
-        r = auth_follow_new(auth->pool, on_renew, auth, &auth->follow);
+        r = auth_follow_new(auth->readers, on_renew, auth, &auth->follow);
     }
     if (r != 0) {
         auth_free(auth);
@@ -164,7 +174,8 @@ void auth_stop(struct auth *auth)
 {
     auth_checks_stop(auth->checks);
     auth_follow_stop(auth->follow);
-    auth->is_abandoned = !auth_pool_stop(auth->pool, STOP_MS);
+    auth->is_abandoned = !auth_pool_stop(auth->hashers, STOP_MS);
+    auth->is_abandoned = !auth_pool_stop(auth->readers, STOP_MS) || auth->is_abandoned;
 }
 
 void auth_free(struct auth *auth)
@@ -174,7 +185,8 @@ void auth_free(struct auth *auth)
     }
     auth_follow_free(auth->follow);
     auth_checks_free(auth->checks);
-    auth_pool_free(auth->pool);
+    auth_pool_free(auth->readers);
+    auth_pool_free(auth->hashers);
     auth_failures_free(auth->failures);
     auth_printer_deinit(&auth->printer);
     mem_free(auth);

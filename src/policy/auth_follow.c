@@ -205,7 +205,7 @@ static void begin_reading(struct auth_follow *follow, struct auth_users *users,
     (void)pthread_mutex_unlock(&follow->lock);
     if (!begins) {
         auth_users_unref(users);
-    } else if (!auth_pool_submit(follow->pool, &follow->task, true)) {
+    } else if (!auth_pool_submit(follow->pool, &follow->task)) {
         read_file(follow);
     }
 }

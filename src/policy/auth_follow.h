@@ -4,7 +4,7 @@
 /*
  * The users in force, and the file they came from as it changes: looked at
  * when somebody asks, at most once a second, and read again when it is
- * another, by a thread of the pool and one at a time. Who asks meanwhile
+ * another, by a thread of a pool and one at a time. Who asks meanwhile
  * waits: whoever was struck from the file is not let in for as long as it
  * takes to read.
  */
