@@ -23,12 +23,13 @@
 #include "policy/auth_pool.h"
 #include "policy/auth_users.h"
 
-#define STOP_MS 1000 /* for a check that runs when the program ends */
+#define STOP_MS 1000 /* for a check or a reading under way when the program ends */
 
 struct auth {
     struct auth_printer printer;
     struct auth_failures *failures; /* owned */
-    struct auth_pool *pool;         /* owned */
+    struct auth_pool *hashers;      /* owned */
+    struct auth_pool *readers;      /* owned */
     struct auth_checks *checks;     /* owned */
     struct auth_follow *follow;     /* owned */
     bool is_abandoned;              /* a thread that hangs still uses all this */
@@ -53,7 +54,7 @@ struct auth_query {
     struct auth_check check;
     struct list node;
     struct auth_desk *desk;         /* borrowed */
-    struct auth_wait wait;          /* for the users file; then */
+    struct auth_wait wait;          /* for the users file: before the check, or after it */
     struct auth_credentials *shown; /* owned: to be checked after it; NULL: they are checked */
     struct auth_users *users;       /* shared ref */
     const struct auth_user *user;
@@ -123,6 +124,15 @@ static void on_renew(void *arg, const struct auth_users *users)
     auth_checks_renew(auth->checks, users, atomic_load(&auth->cache_ms));
 }
 
+/* Those who check passwords give way to all others. The users file is what all who show credentials
+ * wait for, once it has changed: it is read by a thread like any other, and behind no password. */
+static int make_pools(struct auth *auth, unsigned threads)
+{
+    int r = auth_pool_new("viaduct-auth", THREAD_ASIDE, threads, &auth->hashers);
+
+    return r == 0 ? auth_pool_new("viaduct-users", THREAD_USUAL, 1, &auth->readers) : r;
+}
+
 int auth_new(const struct auth_options *options, struct auth_users *users, struct auth **ret)
 {
     struct auth *auth = mem_zalloc(sizeof(*auth));
@@ -135,13 +145,13 @@ int auth_new(const struct auth_options *options, struct auth_users *users, struc
     auth->failures = auth_failures_new();
     r = auth->failures ? auth_printer_init(&auth->printer) : -ENOMEM;
     if (r == 0) {
-        r = auth_pool_new(options->threads, &auth->pool);
+        r = make_pools(auth, options->threads);
     }
     if (r == 0) {
-        r = auth_checks_new(auth->pool, &checks_events, auth, &auth->checks);
+        r = auth_checks_new(auth->hashers, &checks_events, auth, &auth->checks);
     }
     if (r == 0) {
-        r = auth_follow_new(auth->pool, on_renew, auth, &auth->follow);
+        r = auth_follow_new(auth->readers, on_renew, auth, &auth->follow);
     }
     if (r != 0) {
         auth_free(auth);
@@ -164,7 +174,8 @@ void auth_stop(struct auth *auth)
 {
     auth_checks_stop(auth->checks);
     auth_follow_stop(auth->follow);
-    auth->is_abandoned = !auth_pool_stop(auth->pool, STOP_MS);
+    auth->is_abandoned = !auth_pool_stop(auth->hashers, STOP_MS);
+    auth->is_abandoned = !auth_pool_stop(auth->readers, STOP_MS) || auth->is_abandoned;
 }
 
 void auth_free(struct auth *auth)
@@ -174,7 +185,8 @@ void auth_free(struct auth *auth)
     }
     auth_follow_free(auth->follow);
     auth_checks_free(auth->checks);
-    auth_pool_free(auth->pool);
+    auth_pool_free(auth->readers);
+    auth_pool_free(auth->hashers);
     auth_failures_free(auth->failures);
     auth_printer_deinit(&auth->printer);
     mem_free(auth);
@@ -295,7 +307,7 @@ static bool is_still_right(const struct auth_desk *desk, const struct auth_user 
     return now && str_eq(now->hash, user->hash);
 }
 
-static void on_result(struct auth_desk *desk, struct auth_query *query)
+static void tell_result(struct auth_desk *desk, struct auth_query *query)
 {
     enum auth_check_result result = query->check.result;
     struct auth_answer answer;
@@ -313,13 +325,34 @@ static void on_result(struct auth_desk *desk, struct auth_query *query)
     free_query(query);
 }
 
+static void on_users_after_check(struct auth_wait *wait)
+{
+    struct auth_query *query = CONTAINER_OF(wait, struct auth_query, wait);
+
+    tell_result(query->desk, query);
+}
+
+/* A check may take long: whoever was struck from the file meanwhile is not let in, though nobody
+ * else has asked since. */
+static void on_result(struct auth_desk *desk, struct auth_query *query)
+{
+    query->wait.ready = on_users_after_check;
+    if (query->check.result != AUTH_CHECK_RIGHT || query->is_cancelled ||
+        !auth_desk_must_wait(desk, &query->wait)) {
+        tell_result(desk, query);
+    }
+}
+
 static void on_mail(void *arg, struct mail *mail)
 {
     struct auth_desk *desk = arg;
 
     if (mail == &desk->follower.mail) {
-        desk->follows = false;
-        auth_desk_end_waits(desk);
+        /* It may be late: those who have come since wait for another reading. */
+        desk->follows = auth_follow_wait(desk->auth->follow, &desk->follower);
+        if (!desk->follows) {
+            auth_desk_end_waits(desk);
+        }
     } else {
         on_result(desk, CONTAINER_OF(mail, struct auth_query, check.mail));
     }
@@ -551,7 +584,8 @@ void auth_cancel(struct auth_query *query)
     }
     query->is_cancelled = true;
     deadline_disarm(&query->deadline);
-    if (query->shown || auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
+    if (list_linked(&query->wait.node) ||
+        auth_checks_withdraw(query->desk->auth->checks, &query->check)) {
         free_query(query);
     }
 }

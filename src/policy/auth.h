@@ -57,11 +57,12 @@ struct auth_events {
 
 /* users: a shared ref is taken. The file that they came from is followed: looked at when somebody
  * asks, at most once a second, and read again, aside, when it has changed and is no longer being
- * written; while that fails, what was read before stays. 0 or -ENOMEM. */
+ * written, or has been for 2 s; while that fails, what was read before stays. 0 or -ENOMEM. */
 MUST_USE int auth_new(const struct auth_options *options, struct auth_users *users,
                       struct auth **ret);
 /* After a reload, from any thread: other settings, and other users (a shared ref is taken), unless
- * their file is the one that is in use. The number of threads stays. */
+ * those in use were read from the same file, and it has not changed or they were read later. The
+ * number of threads stays. */
 void auth_renew(struct auth *auth, const struct auth_options *options, struct auth_users *users);
 /* No check is answered any more: once the workers' loops have ended, before their desks are
  * freed. */

@@ -270,7 +270,7 @@ ask_anew(struct auth_checks *checks, const struct auth_question *question, struc
         return AUTH_CHECK_FULL;
     }
     job = new_job(checks, question);
-    if (!job || !auth_pool_submit(checks->pool, &job->task, false)) {
+    if (!job || !auth_pool_submit(checks->pool, &job->task)) {
         free_job(job);
         return AUTH_CHECK_FAILED;
     }

@@ -15,6 +15,8 @@
 #include "policy/auth_users.h"
 
 #define LOOK_EVERY_MS 1000
+#define UNREST_MS 2000 /* a file that keeps changing for so long is read as it stands */
+#define SLOW_MS 5000   /* a reading that takes longer is told of */
 
 struct auth_follow {
     struct auth_pool *pool; /* borrowed */
@@ -24,12 +26,15 @@ struct auth_follow {
     pthread_mutex_t lock;     /* may be held while a mailbox's is taken, or renew's */
     struct auth_users *users; /* shared ref; under lock, as looked and followers */
     struct file_stamp looked; /* of the file as it was last read, well or badly */
+    uint64_t changed_ms;      /* since when it has been another; 0: it has not */
     struct list followers;
+    bool is_stopped;
     _Atomic uint64_t generation; /* counts users; written under lock */
     _Atomic uint64_t next_look_ms;
 
-    /* The reading: one at a time, the thread's own from its beginning to its end. */
-    atomic_bool is_reading; /* written under lock */
+    /* The look and the reading: one at a time, the thread's own from its beginning to its end. */
+    atomic_bool is_reading;   /* from the look on; made false under lock */
+    _Atomic uint64_t slow_ms; /* when the reading is to be told of; UINT64_MAX: not */
     struct auth_task task;
     struct auth_users *followed; /* shared ref: who were in force when it began */
     struct file_stamp found;
@@ -50,6 +55,13 @@ static void tell(struct auth_follow *follow, bool by_mail)
 
 /* ------------------------------------------------------------------ whom all go by */
 
+/* The file has been read as it was then. lock is held. */
+static void note_read(struct auth_follow *follow, const struct file_stamp *stamp)
+{
+    follow->looked = *stamp;
+    follow->changed_ms = 0;
+}
+
 /* users is given; what is returned is the caller's, to let go of without the lock, which is held.
  */
 static struct auth_users *install(struct auth_follow *follow, struct auth_users *users)
@@ -57,7 +69,6 @@ static struct auth_users *install(struct auth_follow *follow, struct auth_users 
     struct auth_users *former = follow->users;
 
     follow->users = users;
-    follow->looked = *auth_users_stamp(users);
     follow->renew(follow->arg, users);
     atomic_fetch_add_explicit(&follow->generation, 1, memory_order_release);
     return former;
@@ -68,34 +79,26 @@ static bool is_same_path(const struct auth_users *a, const struct auth_users *b)
     return strcmp(auth_users_path(a), auth_users_path(b)) == 0;
 }
 
-/* The file has not changed since it was read for those in use: what was learnt of them holds. */
-static bool is_in_use(const struct auth_follow *follow, const struct auth_users *users)
+/* users, of the file of those in use, are no newer: the file has not changed between the two
+ * readings, and what was learnt of those in use holds; or they were read earlier. */
+static bool is_no_newer(const struct auth_follow *follow, const struct auth_users *users)
 {
-    return follow->users && is_same_path(follow->users, users) &&
-           file_stamp_eq(auth_users_stamp(follow->users), auth_users_stamp(users));
-}
-
-/* The file was read again, well or badly, since the reload has read it: what is in use is newer. */
-static bool is_overtaken(const struct auth_follow *follow, const struct auth_users *users,
-                         const struct file_stamp *now)
-{
-    return follow->users && is_same_path(follow->users, users) &&
-           file_stamp_eq(now, &follow->looked) && !file_stamp_eq(now, auth_users_stamp(users));
+    return file_stamp_eq(auth_users_stamp(follow->users), auth_users_stamp(users)) ||
+           auth_users_read_ms(users) < auth_users_read_ms(follow->users);
 }
 
 void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool anew)
 {
-    struct file_stamp now = file_look(auth_users_path(users));
     struct auth_users *former = NULL;
     bool keeps;
 
     (void)pthread_mutex_lock(&follow->lock);
-    keeps = is_in_use(follow, users) || is_overtaken(follow, users, &now);
+    keeps = follow->users && is_same_path(follow->users, users) && is_no_newer(follow, users);
     if (!keeps || anew) {
-        struct file_stamp looked = follow->looked;
-
         former = install(follow, auth_users_ref(keeps ? follow->users : users));
-        follow->looked = keeps ? looked : follow->looked;
+        if (!keeps) {
+            note_read(follow, auth_users_stamp(users));
+        }
         /* The file may have changed since the reload read it. */
         atomic_store_explicit(&follow->next_look_ms, 0, memory_order_relaxed);
     }
@@ -133,25 +136,49 @@ static void tell_bad_file(const struct conf_messages *messages, const char *path
               path);
 }
 
-/* What came of reading the file, read being given. What is returned is to be let go of. lock is
- * held. */
+/* What came of reading the file, read being given: it is in force from now on, unless a reload was
+ * faster with what it has read later, or with another file. What is returned is to be let go of.
+ * lock is held. */
 static struct auth_users *take_read(struct auth_follow *follow, struct auth_users *read, int r,
                                     const struct conf_messages *messages)
 {
     const char *path = auth_users_path(follow->followed);
+    bool is_followed = is_same_path(follow->users, follow->followed);
 
-    if (follow->users != follow->followed) {
-        return read; /* a reload was faster */
-    }
-    if (r == 0) {
+    if (r == 0 && is_followed && !is_no_newer(follow, read)) {
         log_event(LOG_NOTICE, "users", "%s has changed: %zu users", path, auth_users_count(read));
+        note_read(follow, auth_users_stamp(read));
         return install(follow, read);
     }
-    if (r != -ENOMEM) { /* that is tried again */
-        follow->looked = follow->found;
+    if (r == 0 && is_followed) {
+        note_read(follow, auth_users_stamp(follow->users));
+    } else if (is_followed && r != -ENOMEM) { /* that is tried again */
+        note_read(follow, &follow->found);
         tell_bad_file(messages, path);
     }
-    return NULL;
+    return read;
+}
+
+/* The file has been another for so long that whatever stands in it is taken, be it that it changes
+ * all the time. lock is held. */
+static bool is_overdue(const struct auth_follow *follow, uint64_t now_ms)
+{
+    return follow->changed_ms > 0 && now_ms >= follow->changed_ms + UNREST_MS;
+}
+
+/* lock is held. */
+static void look_again(struct auth_follow *follow, uint64_t when_ms)
+{
+    atomic_store_explicit(&follow->next_look_ms, when_ms, memory_order_relaxed);
+}
+
+/* lock is held. */
+static void end_reading(struct auth_follow *follow)
+{
+    atomic_store_explicit(&follow->slow_ms, UINT64_MAX, memory_order_relaxed);
+    /* Who sees this sees the generation, too. */
+    atomic_store_explicit(&follow->is_reading, false, memory_order_release);
+    tell(follow, true);
 }
 
 /* What was written meanwhile may be half of it, and does not count: it is looked at again soon.
@@ -165,17 +192,16 @@ static void read_file(struct auth_follow *follow)
     struct auth_users *read = NULL;
     int r = auth_users_load(path, origin, &messages, &read);
     struct file_stamp now = file_look(path);
+    uint64_t now_ms = clock_mono_ms();
 
     (void)pthread_mutex_lock(&follow->lock);
-    if (file_stamp_eq(&now, &follow->found)) {
+    if (file_stamp_eq(&now, &follow->found) || is_overdue(follow, now_ms)) {
         read = take_read(follow, read, r, &messages);
     } else {
-        atomic_store_explicit(&follow->next_look_ms, clock_mono_ms() + FILE_FRESH_MS,
-                              memory_order_relaxed);
+        look_again(follow, now_ms + FILE_FRESH_MS);
     }
     follow->followed = NULL;
-    atomic_store_explicit(&follow->is_reading, false, memory_order_relaxed);
-    tell(follow, true);
+    end_reading(follow);
     (void)pthread_mutex_unlock(&follow->lock);
     auth_users_unref(read);
     auth_users_unref(followed);
@@ -188,60 +214,88 @@ static void run_read(struct auth_task *task, struct auth_hasher *hasher)
     read_file(CONTAINER_OF(task, struct auth_follow, task));
 }
 
-/* users is given: those that found differs from. Without a thread it is read here and now. */
-static void begin_reading(struct auth_follow *follow, struct auth_users *users,
-                          const struct file_stamp *found)
+/* ------------------------------------------------------------------ following */
+
+/* A file that is just being written is left alone for a while. lock is held. */
+static bool is_to_be_read(struct auth_follow *follow, const struct file_stamp *found,
+                          uint64_t now_ms)
 {
+    if (file_stamp_eq(found, &follow->looked)) {
+        follow->changed_ms = 0;
+        return false;
+    }
+    if (follow->changed_ms == 0) {
+        follow->changed_ms = now_ms;
+    }
+    if (file_stamp_is_fresh(found) && !is_overdue(follow, now_ms)) {
+        look_again(follow, now_ms + FILE_FRESH_MS);
+        return false;
+    }
+    return true;
+}
+
+/* is_reading has just become true. Without a thread the file is read here and now. */
+static void look(struct auth_follow *follow, uint64_t now_ms)
+{
+    struct auth_users *users;
+    struct file_stamp found;
     bool begins;
 
     (void)pthread_mutex_lock(&follow->lock);
-    begins = !follow->followed && follow->users == users;
+    users = auth_users_ref(follow->users);
+    (void)pthread_mutex_unlock(&follow->lock);
+    found = file_look(auth_users_path(users));
+    (void)pthread_mutex_lock(&follow->lock);
+    begins = follow->users == users && is_to_be_read(follow, &found, now_ms);
     if (begins) {
         follow->followed = users;
-        follow->found = *found;
-        atomic_store_explicit(&follow->is_reading, true, memory_order_relaxed);
+        follow->found = found;
+        atomic_store_explicit(&follow->slow_ms, now_ms + SLOW_MS, memory_order_relaxed);
+    } else {
+        end_reading(follow);
     }
     (void)pthread_mutex_unlock(&follow->lock);
     if (!begins) {
         auth_users_unref(users);
-    } else if (!auth_pool_submit(follow->pool, &follow->task, true)) {
+    } else if (!auth_pool_submit(follow->pool, &follow->task)) {
         read_file(follow);
     }
 }
 
-/* ------------------------------------------------------------------ following */
-
-/* Whoever comes first in a second; a file that is just being written is left alone. */
-static void look(struct auth_follow *follow, uint64_t now_ms)
+/* Whoever asks then says so, once a reading. */
+static void tell_slow(struct auth_follow *follow, uint64_t now_ms)
 {
-    struct auth_users *users;
-    struct file_stamp looked;
-    struct file_stamp found;
+    uint64_t slow_ms = atomic_load_explicit(&follow->slow_ms, memory_order_relaxed);
 
-    (void)pthread_mutex_lock(&follow->lock);
-    users = auth_users_ref(follow->users);
-    looked = follow->looked;
-    (void)pthread_mutex_unlock(&follow->lock);
-    found = file_look(auth_users_path(users));
-    if (file_stamp_eq(&found, &looked)) {
-        auth_users_unref(users);
-    } else if (file_stamp_is_fresh(&found)) {
-        atomic_store_explicit(&follow->next_look_ms, now_ms + FILE_FRESH_MS, memory_order_relaxed);
-        auth_users_unref(users);
-    } else {
-        begin_reading(follow, users, &found);
+    if (now_ms < slow_ms ||
+        !atomic_compare_exchange_strong(&follow->slow_ms, &slow_ms, UINT64_MAX)) {
+        return;
     }
+    (void)pthread_mutex_lock(&follow->lock);
+    if (follow->followed) {
+        log_event(LOG_WARNING, "users",
+                  "reading %s takes more than %d s: whoever shows credentials waits for it",
+                  auth_users_path(follow->followed), SLOW_MS / 1000);
+    }
+    (void)pthread_mutex_unlock(&follow->lock);
 }
 
+/* Whoever comes first in a second looks; who comes while it does waits as for a reading. So
+ * is_reading is true before others find that no look is due. */
 bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms)
 {
-    uint64_t due_ms = atomic_load_explicit(&follow->next_look_ms, memory_order_relaxed);
+    bool is_reading;
 
-    if (now_ms >= due_ms &&
-        atomic_compare_exchange_strong(&follow->next_look_ms, &due_ms, now_ms + LOOK_EVERY_MS)) {
+    if (now_ms >= atomic_load(&follow->next_look_ms) &&
+        !atomic_exchange(&follow->is_reading, true)) {
+        atomic_store(&follow->next_look_ms, now_ms + LOOK_EVERY_MS);
         look(follow, now_ms);
     }
-    return atomic_load_explicit(&follow->is_reading, memory_order_relaxed);
+    is_reading = atomic_load_explicit(&follow->is_reading, memory_order_acquire);
+    if (is_reading) {
+        tell_slow(follow, now_ms);
+    }
+    return is_reading;
 }
 
 bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower)
@@ -249,7 +303,7 @@ bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower
     bool waits;
 
     (void)pthread_mutex_lock(&follow->lock);
-    waits = atomic_load_explicit(&follow->is_reading, memory_order_relaxed);
+    waits = atomic_load_explicit(&follow->is_reading, memory_order_relaxed) && !follow->is_stopped;
     if (waits) {
         list_init(&follower->node);
         list_push_back(&follow->followers, &follower->node);
@@ -280,6 +334,7 @@ int auth_follow_new(struct auth_pool *pool,
     follow->task.run = run_read;
     follow->renew = renew;
     follow->arg = arg;
+    atomic_init(&follow->slow_ms, UINT64_MAX);
     list_init(&follow->followers);
     (void)pthread_mutex_init(&follow->lock, NULL);
     *ret = follow;
@@ -299,6 +354,7 @@ void auth_follow_free(struct auth_follow *follow)
 void auth_follow_stop(struct auth_follow *follow)
 {
     (void)pthread_mutex_lock(&follow->lock);
+    follow->is_stopped = true;
     tell(follow, false);
     (void)pthread_mutex_unlock(&follow->lock);
 }

@@ -4,9 +4,10 @@
 /*
  * The users in force, and the file they came from as it changes: looked at
  * when somebody asks, at most once a second, and read again when it is
- * another, by a thread of the pool and one at a time. Who asks meanwhile
- * waits: whoever was struck from the file is not let in for as long as it
- * takes to read.
+ * another, by a thread of a pool and one at a time. One that is just being
+ * written is left alone, but not for long. Who asks while it is read waits:
+ * whoever was struck from the file is not let in for as long as it takes to
+ * read.
  */
 
 #include <stdbool.h>
@@ -34,16 +35,17 @@ MUST_USE int auth_follow_new(struct auth_pool *pool,
                              struct auth_follow **ret);
 /* After auth_follow_stop, and once the pool has stopped. NULL is accepted. */
 void auth_follow_free(struct auth_follow *follow);
-/* Nobody is told any more, from the return on. Before the pool is stopped. */
+/* Nobody waits or is told any more, from the return on. Before the pool is stopped. */
 void auth_follow_stop(struct auth_follow *follow);
 
-/* After a reload, from any thread: other users (a shared ref is taken), unless their file is the
- * one that is in use. anew: renew is called anyway. */
+/* After a reload, from any thread: other users (a shared ref is taken), unless those in use were
+ * read from the same file, and it has not changed or they were read later. anew: renew is called
+ * anyway. */
 void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool anew);
 
 /* All from here on from any thread. */
 
-/* Looks at the file, if that is due. True: it is being read. */
+/* Looks at the file, if that is due. True: it is being read, or somebody else is looking. */
 bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms);
 /* True: follower, its home set, is sent there once the file has been read. False: it is not being
  * read. */

@@ -6,10 +6,11 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/thread.h"
 #include "policy/auth_hash.h"
 
 struct auth_pool {
+    const char *name; /* of its threads, as kind */
+    enum thread_kind kind;
     pthread_mutex_t lock;
     pthread_cond_t work; /* there is a task, or the end has come */
     struct list waiting; /* tasks; under lock, as all below */
@@ -21,7 +22,8 @@ struct auth_pool {
     bool stopping;
 };
 
-int auth_pool_new(unsigned max_threads, struct auth_pool **ret)
+int auth_pool_new(const char *name, enum thread_kind kind, unsigned max_threads,
+                  struct auth_pool **ret)
 {
     struct auth_pool *pool = mem_zalloc(sizeof(*pool));
 
@@ -34,6 +36,8 @@ int auth_pool_new(unsigned max_threads, struct auth_pool **ret)
         mem_free(pool);
         return -ENOMEM;
     }
+    pool->name = name;
+    pool->kind = kind;
     pool->max_threads = max_threads;
     list_init(&pool->waiting);
     (void)pthread_mutex_init(&pool->lock, NULL);
@@ -81,7 +85,7 @@ static void *run(void *arg)
     struct auth_task *task;
 
     mem_free(arg);
-    thread_begin("viaduct-auth", THREAD_ASIDE);
+    thread_begin(start.pool->name, start.pool->kind);
     while ((task = next_task(start.pool)) != NULL) {
         task->run(task, start.hasher);
     }
@@ -120,18 +124,14 @@ static bool find_hands(struct auth_pool *pool)
     return pool->thread_count > 0;
 }
 
-bool auth_pool_submit(struct auth_pool *pool, struct auth_task *task, bool urgent)
+bool auth_pool_submit(struct auth_pool *pool, struct auth_task *task)
 {
     bool taken = false;
 
     list_init(&task->node);
     (void)pthread_mutex_lock(&pool->lock);
     if (!pool->stopping) {
-        if (urgent) {
-            list_push_front(&pool->waiting, &task->node);
-        } else {
-            list_push_back(&pool->waiting, &task->node);
-        }
+        list_push_back(&pool->waiting, &task->node);
         pool->waiting_count++;
         taken = find_hands(pool);
         if (!taken) {

@@ -2,15 +2,16 @@
 #pragma once
 
 /*
- * A few threads for work that takes milliseconds to seconds of processor
- * time, so that no event loop does it: they give way to all others
- * (SCHED_BATCH), and none is started before there is work.
+ * A few threads of one kind for work that takes milliseconds to seconds of
+ * processor time, so that no event loop does it. None is started before
+ * there is work.
  */
 
 #include <stdbool.h>
 
 #include "base/attr.h"
 #include "base/list.h"
+#include "base/thread.h"
 
 struct auth_hasher;
 struct auth_pool;
@@ -22,11 +23,13 @@ struct auth_task {
     void (*run)(struct auth_task *task, struct auth_hasher *hasher);
 };
 
-/* max_threads: 1 or more. 0 or -ENOMEM. */
-MUST_USE int auth_pool_new(unsigned max_threads, struct auth_pool **ret);
-/* From any thread. The task stays the caller's memory; urgent: before those that wait. False when
- * there is no thread, and none could be started (or the pool was stopped). */
-MUST_USE bool auth_pool_submit(struct auth_pool *pool, struct auth_task *task, bool urgent);
+/* name (static, 15 characters at most) and kind are those of its threads, max_threads of them (1 or
+ * more) at most. 0 or -ENOMEM. */
+MUST_USE int auth_pool_new(const char *name, enum thread_kind kind, unsigned max_threads,
+                           struct auth_pool **ret);
+/* From any thread. The task stays the caller's memory. False when there is no thread, and none
+ * could be started (or the pool was stopped). */
+MUST_USE bool auth_pool_submit(struct auth_pool *pool, struct auth_task *task);
 /* True: the task had not begun, and will not. */
 bool auth_pool_withdraw(struct auth_pool *pool, struct auth_task *task);
 /* No other task begins; waits for those that run, at most wait_ms. False when one still ran then:

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/blake2b.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/ref.h"
 #include "base/secret.h"
@@ -25,6 +26,7 @@ struct auth_users {
     const struct auth_user **items; /* in the arena, by index */
     char *path;                     /* owned */
     struct file_stamp stamp;
+    uint64_t read_ms;
 };
 
 /* One reading. */
@@ -238,6 +240,7 @@ static void complain_of_file(const char *path, int error, struct conf_origin ori
 int auth_users_load(const char *path, struct conf_origin origin, struct conf_messages *messages,
                     struct auth_users **ret)
 {
+    uint64_t read_ms = clock_mono_ms();
     struct file_stamp stamp;
     char *text = NULL;
     size_t len = 0;
@@ -255,6 +258,7 @@ int auth_users_load(const char *path, struct conf_origin origin, struct conf_mes
     mem_free(text);
     if (r == 0) {
         (*ret)->stamp = stamp;
+        (*ret)->read_ms = read_ms;
     }
     return r;
 }
@@ -316,4 +320,9 @@ const char *auth_users_path(const struct auth_users *users)
 const struct file_stamp *auth_users_stamp(const struct auth_users *users)
 {
     return &users->stamp;
+}
+
+uint64_t auth_users_read_ms(const struct auth_users *users)
+{
+    return users->read_ms;
 }

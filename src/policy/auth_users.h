@@ -7,6 +7,7 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/file.h"
@@ -51,3 +52,6 @@ size_t auth_users_count(const struct auth_users *users);
 /* Where they came from. */
 const char *auth_users_path(const struct auth_users *users);
 const struct file_stamp *auth_users_stamp(const struct auth_users *users);
+/* When reading them began (clock_mono_ms): of two readings of one file the later one has the newer
+ * users. */
+uint64_t auth_users_read_ms(const struct auth_users *users);

@@ -499,6 +499,18 @@ def test_threads_are_few_and_come_when_wanted(lab, start):
         assert os.sched_getscheduler(thread) == wanted, name
 
 
+def test_users_file_is_read_by_a_thread_that_gives_way_to_nobody(lab, start, users):
+    """All who show credentials wait for it."""
+    proxy = start(STAFF, "auth.failures=10000/s", workers=2)
+    assert "viaduct-users" not in proxy.threads().values()
+    users(f"carl:{QUICK}\n")
+    poll_status(lab, proxy, "http://127.0.0.1:1/", basic("carl", "secret"), 502)
+    threads = {name: thread for thread, name in proxy.threads().items()}
+    reader = threads["viaduct-users"]
+    assert os.sched_getscheduler(reader) == os.SCHED_OTHER
+    assert os.getpriority(os.PRIO_PROCESS, reader) == os.getpriority(os.PRIO_PROCESS, proxy.pid)
+
+
 def test_ends_at_once_while_passwords_are_checked(lab, start, users):
     users(f"alice:{SLOW}\n")
     proxy = start(STAFF, "auth.failures=10000/s", "server.grace=0s")

@@ -40,10 +40,10 @@ static void run_job(struct auth_task *task, struct auth_hasher *hasher)
     atomic_store(&job->has_ended, true);
 }
 
-static void submit(struct job *job, bool urgent)
+static void submit(struct job *job)
 {
     job->task.run = run_job;
-    cr_assert(auth_pool_submit(pool, &job->task, urgent));
+    cr_assert(auth_pool_submit(pool, &job->task));
 }
 
 static void finish(struct job *job)
@@ -52,9 +52,14 @@ static void finish(struct job *job)
     wait_for(&job->has_ended);
 }
 
+static void make_pool_of(enum thread_kind kind, unsigned threads)
+{
+    cr_assert_eq(auth_pool_new("pool", kind, threads, &pool), 0);
+}
+
 static void make_pool(unsigned threads)
 {
-    cr_assert_eq(auth_pool_new(threads, &pool), 0);
+    make_pool_of(THREAD_ASIDE, threads);
 }
 
 static void stop_pool(void)
@@ -85,7 +90,7 @@ Test(auth_pool, begins_without_a_thread_and_has_no_more_than_it_may)
     make_pool(2);
     cr_expect_eq(count_threads(), before);
     for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
-        submit(&jobs[i], false);
+        submit(&jobs[i]);
     }
     wait_for(&jobs[0].has_begun);
     wait_for(&jobs[1].has_begun);
@@ -100,39 +105,41 @@ Test(auth_pool, begins_without_a_thread_and_has_no_more_than_it_may)
     cr_expect_eq(count_threads(), before);
 }
 
-Test(auth_pool, threads_give_way_to_others)
+Test(auth_pool, threads_are_of_the_kind_asked_for)
 {
-    static struct job job;
+    static const int policies[] = {[THREAD_USUAL] = SCHED_OTHER, [THREAD_ASIDE] = SCHED_BATCH};
+    static const enum thread_kind kinds[] = {THREAD_USUAL, THREAD_ASIDE};
 
-    make_pool(1);
-    submit(&job, false);
-    finish(&job);
-    cr_expect_eq(job.policy, SCHED_BATCH);
-    cr_expect_not(pthread_equal(job.thread, pthread_self()));
-    cr_expect_eq(sched_getscheduler(0), SCHED_OTHER);
-    stop_pool();
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        static struct job job;
+
+        job = (struct job){0};
+        make_pool_of(kinds[i], 1);
+        submit(&job);
+        finish(&job);
+        cr_expect_eq(job.policy, policies[kinds[i]]);
+        cr_expect_not(pthread_equal(job.thread, pthread_self()));
+        cr_expect_eq(sched_getscheduler(0), SCHED_OTHER);
+        stop_pool();
+    }
 }
 
-Test(auth_pool, goes_by_order_and_urgent_ones_first)
+Test(auth_pool, goes_by_order)
 {
     static struct job first;
     static struct job second;
     static struct job third;
-    static struct job urgent;
 
     make_pool(1);
-    submit(&first, false);
+    submit(&first);
     wait_for(&first.has_begun);
-    submit(&second, false);
-    submit(&third, false);
-    submit(&urgent, true);
+    submit(&second);
+    submit(&third);
     finish(&first);
-    finish(&urgent);
     finish(&second);
     finish(&third);
-    cr_expect_eq(urgent.turn, 2);
-    cr_expect_eq(second.turn, 3);
-    cr_expect_eq(third.turn, 4);
+    cr_expect_eq(second.turn, 2);
+    cr_expect_eq(third.turn, 3);
     stop_pool();
 }
 
@@ -142,9 +149,9 @@ Test(auth_pool, gives_back_what_has_not_begun)
     static struct job second;
 
     make_pool(1);
-    submit(&first, false);
+    submit(&first);
     wait_for(&first.has_begun);
-    submit(&second, false);
+    submit(&second);
     cr_expect(auth_pool_withdraw(pool, &second.task));
     cr_expect_not(auth_pool_withdraw(pool, &second.task), "twice");
     cr_expect_not(auth_pool_withdraw(pool, &first.task));
@@ -160,12 +167,12 @@ Test(auth_pool, begins_nothing_after_its_end)
     static struct job late;
 
     make_pool(1);
-    submit(&first, false);
+    submit(&first);
     wait_for(&first.has_begun);
-    submit(&waiting, false);
+    submit(&waiting);
     cr_expect_not(auth_pool_stop(pool, 1), "one still runs");
     late.task.run = run_job;
-    cr_expect_not(auth_pool_submit(pool, &late.task, false));
+    cr_expect_not(auth_pool_submit(pool, &late.task));
     finish(&first);
     /* What still ran makes the pool unusable for good: it is left alone, as a program that ends
      * leaves it. */
@@ -181,16 +188,16 @@ Test(auth_pool, without_memory_for_a_thread_nothing_is_taken)
     job.task.run = run_job;
     for (unsigned n = 1; n <= 2; n++) {
         mem_fail(n, n);
-        cr_expect_not(auth_pool_submit(pool, &job.task, false), "allocation %u", n);
+        cr_expect_not(auth_pool_submit(pool, &job.task), "allocation %u", n);
         cr_expect_eq(mem_failed(), 1);
     }
     mem_fail(0, 0);
-    submit(&job, false);
+    submit(&job);
     finish(&job);
     stop_pool();
     for (unsigned n = 1; n <= 2; n++) {
         mem_fail(n, n);
-        cr_expect_eq(auth_pool_new(1, &pool), -ENOMEM);
+        cr_expect_eq(auth_pool_new("pool", THREAD_ASIDE, 1, &pool), -ENOMEM);
     }
 #endif
 }

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+
+/* The users file as it changes, with a clock of the test's own: what it says is due. The one reader
+ * may be kept busy, so that a reading waits. */
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../wait.h"
+#include "auth_cases.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "conf/conf.h"
+#include "log/log.h"
+#include "log/writer.h"
+#include "policy/auth_follow.h"
+#include "policy/auth_pool.h"
+#include "policy/auth_users.h"
+
+static struct auth_pool *pool;
+static struct auth_follow *follow;
+static char path[64];
+static uint64_t late_ms; /* ahead of the clock */
+
+static void on_renew(void *arg, const struct auth_users *users)
+{
+    (void)arg;
+    (void)users;
+}
+
+/* ------------------------------------------------------------------ the file */
+
+static void write_file(const char *name, const char *user)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_gt(dprintf(fd, "%s:%s\n", user, BCRYPT_SECRET), 0);
+    cr_assert_eq(close(fd), 0);
+}
+
+/* Another file with this user and no other. */
+static void put(const char *user)
+{
+    char name[80];
+
+    (void)snprintf(name, sizeof(name), "%s.new", path);
+    write_file(name, user);
+    cr_assert_eq(rename(name, path), 0);
+}
+
+static void await_rest(void)
+{
+    struct file_stamp stamp = file_look(path);
+
+    for (unsigned ms = 0; file_stamp_is_fresh(&stamp); ms++) {
+        cr_assert_lt(ms, WAIT_DEADLINE_MS);
+        nap();
+    }
+}
+
+/* As a reload has it: read later than all before. */
+static struct auth_users *load(void)
+{
+    uint64_t begin_ms = clock_mono_ms();
+    struct conf_messages messages = {0};
+    struct auth_users *users = NULL;
+
+    while (clock_mono_ms() == begin_ms) {
+        nap();
+    }
+    cr_assert_eq(auth_users_load(path, (struct conf_origin){0}, &messages, &users), 0);
+    conf_messages_deinit(&messages);
+    return users;
+}
+
+static void set(struct auth_users *users)
+{
+    auth_follow_set(follow, users, false);
+    auth_users_unref(users);
+}
+
+/* ------------------------------------------------------------------ following it */
+
+static void start(const char *user)
+{
+    (void)strcpy(path, "/tmp/viaduct-follow-XXXXXX");
+    cr_assert_eq(close(mkstemp(path)), 0);
+    put(user);
+    cr_assert_eq(auth_pool_new("readers", THREAD_USUAL, 1, &pool), 0);
+    cr_assert_eq(auth_follow_new(pool, on_renew, NULL, &follow), 0);
+    set(load());
+}
+
+static void finish(void)
+{
+    auth_follow_stop(follow);
+    cr_assert(auth_pool_stop(pool, WAIT_DEADLINE_MS));
+    auth_follow_free(follow);
+    auth_pool_free(pool);
+    (void)unlink(path);
+}
+
+/* Each look is due. */
+static bool look(void)
+{
+    late_ms += 2000;
+    return auth_follow_look(follow, clock_mono_ms() + late_ms);
+}
+
+/* Without a look of its own. */
+static void await_reading(void)
+{
+    for (unsigned ms = 0; auth_follow_look(follow, 0); ms++) {
+        cr_assert_lt(ms, WAIT_DEADLINE_MS);
+        nap();
+    }
+}
+
+static bool is_user(const char *user)
+{
+    uint64_t generation;
+    struct auth_users *users = auth_follow_users(follow, &generation);
+    bool is_there = auth_users_find(users, str_of(user)) != NULL;
+
+    auth_users_unref(users);
+    return is_there;
+}
+
+static void expect_user(const char *user)
+{
+    cr_expect(is_user(user), "%s", user);
+}
+
+static void poll_user(const char *user)
+{
+    for (unsigned ms = 0; !is_user(user); ms++) {
+        cr_assert_lt(ms, WAIT_DEADLINE_MS);
+        (void)auth_follow_look(follow, clock_mono_ms());
+        nap();
+    }
+}
+
+/* ------------------------------------------------------------------ a reader that is busy */
+
+static atomic_bool may_end;
+
+static void run_busy(struct auth_task *task, struct auth_hasher *hasher)
+{
+    (void)task;
+    (void)hasher;
+    wait_for(&may_end);
+}
+
+static struct auth_task busy = {.run = run_busy};
+
+static void keep_busy(void)
+{
+    atomic_store(&may_end, false);
+    cr_assert(auth_pool_submit(pool, &busy));
+}
+
+static void let_go(void)
+{
+    atomic_store(&may_end, true);
+}
+
+/* ------------------------------------------------------------------ tests */
+
+Test(auth_follow, reads_a_file_that_has_changed)
+{
+    start("alice");
+    cr_expect_not(look());
+    put("bob");
+    await_rest();
+    (void)look();
+    await_reading();
+    expect_user("bob");
+    cr_expect_not(look());
+    finish();
+}
+
+/* ------------------------------------------------------------------ a file that never rests */
+
+static void churn(const char *user)
+{
+    uint64_t begin_ms = clock_mono_ms();
+
+    while (!is_user(user)) {
+        cr_assert_lt(clock_mono_ms() - begin_ms, 10000);
+        put(user);
+        (void)auth_follow_look(follow, clock_mono_ms());
+        nap();
+    }
+}
+
+Test(auth_follow, reads_a_file_that_never_rests)
+{
+    uint64_t begin_ms = clock_mono_ms();
+
+    start("alice");
+    churn("bob");
+    cr_expect_geq(clock_mono_ms() - begin_ms, 1500, "it might have come to rest");
+    /* And so the next time. */
+    begin_ms = clock_mono_ms();
+    churn("carl");
+    cr_expect_geq(clock_mono_ms() - begin_ms, 1500);
+    finish();
+}
+
+/* At rest whenever somebody looks, and another once it has been read. */
+Test(auth_follow, reads_a_file_that_changes_during_each_reading)
+{
+    uint64_t begin_ms = clock_mono_ms();
+
+    start("alice");
+    while (is_user("alice")) {
+        cr_assert_lt(clock_mono_ms() - begin_ms, 10000);
+        put("bob");
+        await_rest();
+        keep_busy();
+        if (auth_follow_look(follow, clock_mono_ms())) {
+            put("bob");
+        }
+        let_go();
+        await_reading();
+    }
+    expect_user("bob");
+    finish();
+}
+
+Test(auth_follow, keeps_its_users_while_half_of_a_file_is_there)
+{
+    uint64_t begin_ms = clock_mono_ms();
+
+    start("alice");
+    while (clock_mono_ms() - begin_ms < 4000) {
+        put("half:a line, bob");
+        (void)auth_follow_look(follow, clock_mono_ms());
+        cr_assert(is_user("alice"));
+        nap();
+    }
+    put("bob");
+    poll_user("bob");
+    finish();
+}
+
+/* ------------------------------------------------------------------ beside a reload */
+
+Test(auth_follow, reload_that_read_an_older_file_brings_nobody_back)
+{
+    struct auth_users *older;
+
+    start("zoe");
+    put("alice");
+    older = load();
+    put("bob");
+    await_rest();
+    (void)look();
+    await_reading();
+    expect_user("bob");
+    put("carl"); /* seen by nobody yet */
+    set(older);
+    expect_user("bob");
+    finish();
+}
+
+Test(auth_follow, reload_with_an_older_file_stops_no_reading)
+{
+    struct auth_users *older;
+
+    start("zoe");
+    put("alice");
+    older = load();
+    put("bob");
+    await_rest();
+    keep_busy();
+    cr_expect(look());
+    set(older);
+    expect_user("alice");
+    let_go();
+    await_reading();
+    expect_user("bob");
+    finish();
+}
+
+Test(auth_follow, reload_that_read_a_newer_file_stays)
+{
+    start("alice");
+    put("bob");
+    await_rest();
+    (void)look();
+    await_reading();
+    expect_user("bob");
+    put("carl");
+    set(load());
+    expect_user("carl");
+    finish();
+}
+
+/* What was being read is no longer wanted, and the file that is wanted is looked at again. */
+Test(auth_follow, reload_may_name_another_file)
+{
+    char former[64];
+
+    start("alice");
+    put("bob");
+    await_rest();
+    keep_busy();
+    cr_expect(look());
+    (void)strcpy(former, path);
+    (void)strcat(path, ".other");
+    put("carl");
+    set(load());
+    put("dora");
+    await_rest();
+    let_go();
+    await_reading();
+    (void)auth_follow_look(follow, 1);
+    await_reading();
+    expect_user("dora");
+    (void)unlink(former);
+    finish();
+}
+
+/* ------------------------------------------------------------------ a reading that takes long */
+
+static struct log_writer *writer;
+static char log_path[80];
+
+static size_t count_in_log(const char *text)
+{
+    static char log[65536];
+    FILE *file = fopen(log_path, "r");
+    size_t count = 0;
+
+    cr_assert_not_null(file);
+    log[fread(log, 1, sizeof(log) - 1, file)] = '\0';
+    (void)fclose(file);
+    for (const char *at = strstr(log, text); at; at = strstr(at + 1, text)) {
+        count++;
+    }
+    return count;
+}
+
+Test(auth_follow, reading_that_takes_long_is_told_once)
+{
+    const struct log_writer_options options = {.path = log_path, .buffer_bytes = 65536};
+    uint64_t begin_ms;
+
+    start("alice");
+    (void)snprintf(log_path, sizeof(log_path), "%s.log", path);
+    cr_assert_eq(log_writer_new(&options, &writer), 0);
+    log_start(writer, LOG_INFO, false);
+    put("bob");
+    await_rest();
+    keep_busy();
+    begin_ms = clock_mono_ms() + 2000;
+    cr_expect(auth_follow_look(follow, begin_ms));
+    cr_expect(auth_follow_look(follow, begin_ms + 4999));
+    log_event(LOG_NOTICE, "mark", "first");
+    cr_expect(auth_follow_look(follow, begin_ms + 5000));
+    cr_expect(auth_follow_look(follow, begin_ms + 5001));
+    let_go();
+    await_reading();
+    log_start(NULL, LOG_INFO, false);
+    log_writer_stop(writer, WAIT_DEADLINE_MS);
+    cr_expect_eq(count_in_log("first\"\ntime="), 1, "not before it has taken long");
+    cr_expect_eq(count_in_log("event=users level=warning"), 1);
+    cr_expect_eq(count_in_log(path), 2, "the file is named, as when it has been read");
+    (void)unlink(log_path);
+    finish();
+}
