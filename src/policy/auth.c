@@ -280,12 +280,11 @@ static struct auth_answer answer_of(const struct auth_desk *desk, const struct a
     return (struct auth_answer){.outcome = AUTH_FAILED};
 }
 
-static void free_shown(struct auth_query *query)
+static void free_shown(struct auth_credentials *shown)
 {
-    if (query->shown) {
-        auth_credentials_wipe(query->shown);
-        mem_free(query->shown);
-        query->shown = NULL;
+    if (shown) {
+        auth_credentials_wipe(shown);
+        mem_free(shown);
     }
 }
 
@@ -294,7 +293,7 @@ static void free_query(struct auth_query *query)
     deadline_disarm(&query->deadline);
     list_remove(&query->node);
     list_remove(&query->wait.node);
-    free_shown(query);
+    free_shown(query->shown);
     auth_users_unref(query->users);
     mem_free(query);
 }
@@ -524,9 +523,12 @@ static void on_users(struct auth_wait *wait)
 {
     struct auth_query *query = CONTAINER_OF(wait, struct auth_query, wait);
     struct asker asker = {&query->check.client, query->events, query->arg, query};
-    struct auth_answer answer = ask(query->desk, query->shown, &asker);
+    struct auth_credentials *shown = query->shown;
+    struct auth_answer answer;
 
-    free_shown(query);
+    query->shown = NULL;
+    answer = ask(query->desk, shown, &asker);
+    free_shown(shown);
     if (answer.outcome != AUTH_PENDING) {
         asker.events->checked(asker.arg, &answer);
         settle(&asker, &answer);
@@ -550,7 +552,8 @@ static struct auth_answer hold(struct auth_desk *desk, struct str field,
     if (auth_desk_must_wait(desk, &query->wait)) {
         return (struct auth_answer){.outcome = AUTH_PENDING};
     }
-    free_shown(query); /* it has just been read */
+    free_shown(query->shown); /* the file has just been read */
+    query->shown = NULL;
     return ask(desk, credentials, asker);
 }
 
