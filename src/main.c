@@ -148,7 +148,7 @@ static int explain(const struct args *args, const struct snapshot *snapshot)
     struct explain_answer answer;
     char error[512];
     int code;
-    int r = explain_read(&args->explain, snapshot->conf, &question, error, sizeof(error));
+    int r = explain_read(&args->explain, snapshot, &question, error, sizeof(error));
 
     if (r == EXPLAIN_WRONG) {
         (void)fprintf(stderr, "viaduct: %s\n", error);

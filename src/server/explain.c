@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "conf/conf.h"
 #include "io/loop.h"
-#include "policy/auth_users.h"
 #include "policy/machine.h"
 #include "policy/snapshot.h"
 
@@ -193,11 +192,6 @@ static int begin(struct explain_job *job)
     return 0;
 }
 
-static bool is_unknown_user(const struct snapshot *snapshot, struct str user)
-{
-    return user.len > 0 && snapshot->users && !auth_users_find(snapshot->users, user);
-}
-
 static void set_facts(struct explain_job *job)
 {
     const struct explain_question *question = job->question;
@@ -208,14 +202,10 @@ static void set_facts(struct explain_job *job)
         .method = question->method,
         .host = &question->host,
         .port = question->port,
-        .user = question->user,
+        .user = question->is_unknown_user ? STR("") : question->user, /* whose password is right? */
         .time = question->time,
     };
-    *job->answer =
-        (struct explain_answer){.has_unknown_user = is_unknown_user(job->snapshot, question->user)};
-    if (job->answer->has_unknown_user) {
-        job->facts.user = STR(""); /* nobody's password is right */
-    }
+    *job->answer = (struct explain_answer){0};
 }
 
 void explain_end(struct explain_job *job)

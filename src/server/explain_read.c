@@ -13,6 +13,8 @@
 #include "conf/args.h"
 #include "conf/conf.h"
 #include "http/target.h"
+#include "policy/auth_users.h"
+#include "policy/snapshot.h"
 #include "server/explain.h"
 
 #define HTTPS_PORT 443
@@ -20,7 +22,7 @@
 
 struct reader {
     const struct args_explain *words;
-    const struct conf *conf;
+    const struct snapshot *snapshot;
     struct explain_question *question;
     char *error; /* borrowed */
     size_t cap;
@@ -145,7 +147,7 @@ static int read_client(const struct reader *reader)
 
 static int read_listener(const struct reader *reader)
 {
-    const struct conf *conf = reader->conf;
+    const struct conf *conf = reader->snapshot->conf;
     const char *word = reader->words->listener;
 
     for (size_t i = 0; i < conf->listener_count; i++) {
@@ -159,10 +161,14 @@ static int read_listener(const struct reader *reader)
 
 static int read_user(const struct reader *reader)
 {
-    reader->question->user = str_of(reader->words->user);
-    if (reader->words->user && reader->question->user.len == 0) {
+    const struct auth_users *users = reader->snapshot->users;
+    struct str user = str_of(reader->words->user);
+
+    if (reader->words->user && user.len == 0) {
         return wrong(reader, "--user wants a user's name");
     }
+    reader->question->user = user;
+    reader->question->is_unknown_user = user.len > 0 && users && !auth_users_find(users, user);
     return 0;
 }
 
@@ -251,14 +257,14 @@ static int read_addresses(const struct reader *reader)
     return 0;
 }
 
-int explain_read(const struct args_explain *words, const struct conf *conf,
+int explain_read(const struct args_explain *words, const struct snapshot *snapshot,
                  struct explain_question *ret, char *error, size_t cap)
 {
     static int (*const parts[])(const struct reader *reader) = {
         read_target, read_client, read_listener, read_user, read_time, read_addresses,
     };
     const struct reader reader = {
-        .words = words, .conf = conf, .question = ret, .error = error, .cap = cap};
+        .words = words, .snapshot = snapshot, .question = ret, .error = error, .cap = cap};
     int r = 0;
 
     *ret = (struct explain_question){0};

@@ -136,7 +136,7 @@ static void put_client(const struct show *show)
                   STR_ARG(question->listener));
     if (question->user.len > 0) {
         (void)fprintf(show->out, "user %.*s%s\n", STR_ARG(question->user),
-                      show->answer->has_unknown_user ? " (not in auth.users)" : "");
+                      question->is_unknown_user ? " (not in auth.users)" : "");
     } else {
         (void)fputs("without credentials\n", show->out);
     }

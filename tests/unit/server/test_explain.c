@@ -52,7 +52,7 @@ TestSuite(explain, .init = set_up, .fini = tear_down);
 static int read_words(struct args_explain words)
 {
     error[0] = '\0';
-    return explain_read(&words, snapshot->conf, &question, error, sizeof(error));
+    return explain_read(&words, snapshot, &question, error, sizeof(error));
 }
 
 /* The exit status. */
