@@ -12,6 +12,7 @@
 #include "base/url.h"
 #include "conf/args.h"
 #include "conf/conf.h"
+#include "http/h1_parse.h"
 #include "http/target.h"
 #include "policy/auth_users.h"
 #include "policy/snapshot.h"
@@ -41,16 +42,6 @@ static int wrong(const struct reader *reader, const char *fmt, ...)
 }
 
 /* ---- The request ---- */
-
-static bool is_method(struct str word)
-{
-    for (size_t i = 0; i < word.len; i++) {
-        if (!(word.ptr[i] >= 'A' && word.ptr[i] <= 'Z') && word.ptr[i] != '-') {
-            return false;
-        }
-    }
-    return word.len > 0;
-}
 
 /* A client asks a proxy for a tunnel to the host of such a URL. */
 static int read_https(const struct reader *reader)
@@ -108,8 +99,10 @@ static int read_target(const struct reader *reader)
     if (reader->words->method) {
         question->method = str_of(reader->words->method);
     }
-    if (!is_method(question->method)) {
-        return wrong(reader, "--method '%s': a method is written in capitals",
+    if (!h1_parser_knows_method(question->method)) {
+        return wrong(reader,
+                     "--method '%s': no method that this proxy knows (they are written in "
+                     "capitals); it answers 501",
                      reader->words->method);
     }
     return has_scheme && str_ieq(scheme, STR("https")) ? read_https(reader)

@@ -289,6 +289,17 @@ def test_the_proxy_does_what_explain_says(dns, lab, rules):
         assert proxy.wait_request(url)["rule"] == rule
 
 
+@pytest.mark.parametrize("method", ["GET", "M-SEARCH", "QUERY", "DESCRIBE", "PRI", "FOO"])
+def test_a_method_that_the_proxy_does_not_know_is_never_allowed(lab, rules, method):
+    """It is judged by no rule: 501."""
+    proxy = lab.fresh(config=RULES)
+    client = lab.client(proxy)
+    client.request(method, "http://ads.example/")
+    known = client.read_response().status == 403
+    result = explain("-c", rules, "--method", method, "http://ads.example/")
+    assert result.returncode == (1 if known else 2), result.stderr
+
+
 # ---- The manual ----
 
 
