@@ -30,7 +30,7 @@
 #define VIADUCT_VERSION "unknown"
 #endif
 
-#define MESSAGE_LINE_MAX 2048
+#define MESSAGE_LINE_MAX ((size_t)2 * CONF_ORIGIN_TEXT_MAX + 2048)
 #define USER_NAME_MAX 256
 
 static const char usage[] =

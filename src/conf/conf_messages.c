@@ -9,7 +9,7 @@
 #include "conf/conf.h"
 #include "log/escape.h"
 
-#define MESSAGE_TEXT_MAX 1024 /* longer ones are cut */
+#define MESSAGE_TEXT_MAX (CONF_ORIGIN_TEXT_MAX + 1024) /* longer ones are cut */
 
 void conf_origin_put(struct text *out, struct conf_origin origin)
 {
@@ -126,7 +126,7 @@ void conf_messages_deinit(struct conf_messages *messages)
 
 void conf_message_format(const struct conf_message *message, char *buf, size_t cap)
 {
-    char origin_buf[512];
+    char origin_buf[CONF_ORIGIN_TEXT_MAX];
     struct text origin = TEXT_OVER(origin_buf);
 
     ASSERT(cap > 0);

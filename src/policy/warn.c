@@ -25,7 +25,7 @@ static void warn(const struct warner *w, const struct line *line, const char *te
 static void warn_of_covered(const struct warner *w, const struct line *line,
                             const struct line *earlier, bool save_inner)
 {
-    char buf[512];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text where = TEXT_OVER(buf);
 
     conf_origin_put(&where, earlier->origin);

@@ -13,8 +13,6 @@
 #define YELLOW "\033[1;33m"
 #define PLAIN "\033[0m"
 
-#define ORIGIN_TEXT_MAX 4200 /* a path and a line */
-
 struct show {
     const struct explain_question *question;
     const struct explain_answer *answer;
@@ -37,9 +35,9 @@ static bool is_builtin(struct str rule)
     return str_starts(rule, STR("builtin:"));
 }
 
-static const char *origin_text(struct conf_origin origin, char buf[ORIGIN_TEXT_MAX])
+static const char *origin_text(struct conf_origin origin, char buf[CONF_ORIGIN_TEXT_MAX])
 {
-    struct text text = text_over(buf, ORIGIN_TEXT_MAX);
+    struct text text = text_over(buf, CONF_ORIGIN_TEXT_MAX);
 
     conf_origin_put(&text, origin);
     return text_cstr(&text);
@@ -64,7 +62,7 @@ static void put_coloured(const struct show *show, enum policy_action action, con
 /* NAME at FILE:LINE; a builtin name stands nowhere. */
 static void put_rule(const struct show *show, struct str rule, struct conf_origin origin)
 {
-    char buf[ORIGIN_TEXT_MAX];
+    char buf[CONF_ORIGIN_TEXT_MAX];
 
     (void)fprintf(show->out, "%.*s", STR_ARG(rule));
     if (!is_builtin(rule)) {

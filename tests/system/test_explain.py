@@ -210,6 +210,19 @@ def test_wrong_configuration_is_78_with_every_error(tmp_path):
     assert f"{path}:3: access.b: " in result.stderr
 
 
+def test_a_file_is_named_however_deep_it_lies(tmp_path):
+    directory = tmp_path / ("d" * 250) / ("e" * 250) / ("f" * 250)
+    directory.mkdir(parents=True)
+    path = directory / "deep.ini"
+    path.write_text("[access]\na = deny\na = deny\nb = deny port 80\n", encoding="utf-8")
+    result = explain("-c", path, "http://example.com/")
+    assert f"{path}:3: access.a: there is a rule of this name already, at {path}:2\n" in result.stderr
+    path.write_text("[access]\na = deny\nb = deny port 80\n", encoding="utf-8")
+    check = subprocess.run([binary(), "check", "-c", path], capture_output=True, text=True, timeout=30,
+                           check=False)
+    assert check.stdout.startswith(f"{path}:3: warning: access.b: never decides, because access.a at {path}:2 ")
+
+
 def test_what_cannot_be_told_is_no_permission(rules):
     with open("/dev/full", "w", encoding="utf-8") as full:
         result = explain("-c", rules, "--resolve", "93.184.216.34", "http://example.com/", stdout=full)
