@@ -124,7 +124,7 @@ static void walk_first(const struct match_view *view, struct policy_verdict *ver
         return;
     }
     if (prospect.waits) {
-        set_open(verdict, POLICY_NEEDS_TIME | POLICY_NEEDS_ADDRESS);
+        set_open(verdict, POLICY_NEEDS_TIME | POLICY_NEEDS_ADDRESS | POLICY_NEEDS_USER);
     } else {
         set_by_line(verdict, POLICY_CHALLENGE, prospect.asking);
     }

@@ -158,6 +158,30 @@ static void judge_addresses(const struct policy *policy, struct policy_facts *fa
     facts->address = ret->addrs[0].addr;
 }
 
+/* Of the question's user, whose password is right. */
+static void show_credentials(struct explain_job *job)
+{
+    if (!job->question->is_unknown_user) {
+        job->facts.user = job->question->user;
+    }
+}
+
+/* Nobody is asked for credentials before a walk wants them, and those that nobody asks for count
+ * for nothing. True when the walk is to be gone again, now that the user is known. */
+static bool is_asked(struct explain_job *job)
+{
+    const struct policy_verdict *verdict = &job->answer->verdict;
+    bool wants = verdict->action == POLICY_CHALLENGE ||
+                 (verdict->action == POLICY_OPEN && (verdict->needs & POLICY_NEEDS_USER) != 0);
+
+    if (!wants || job->answer->is_user_asked) {
+        return false;
+    }
+    show_credentials(job);
+    job->answer->is_user_asked = true;
+    return job->facts.user.len > 0;
+}
+
 /* The second walk, for each address. */
 static void on_finish(struct task *task)
 {
@@ -170,7 +194,11 @@ static void on_finish(struct task *task)
     if (answer->addr_count > 0) {
         answer->end = EXPLAIN_JUDGED;
         judge_addresses(job->snapshot->policy, &job->facts, answer);
+        if (is_asked(job)) {
+            judge_addresses(job->snapshot->policy, &job->facts, answer);
+        }
     }
+    show_credentials(job); /* for who wants to know which line would have allowed it */
     if (answer->end != EXPLAIN_UNRESOLVED && answer->verdict.action != POLICY_ALLOW) {
         answer->has_nearest =
             policy_nearest_allow(job->snapshot->policy, &job->facts, &answer->nearest);
@@ -184,6 +212,9 @@ static int begin(struct explain_job *job)
     job->facts.stage = POLICY_REQUEST;
     job->answer->end = EXPLAIN_BEFORE_DNS;
     policy_decide(job->snapshot->policy, &job->facts, &job->answer->verdict);
+    if (is_asked(job)) {
+        policy_decide(job->snapshot->policy, &job->facts, &job->answer->verdict);
+    }
     if (job->answer->verdict.action == POLICY_OPEN) {
         job->answer->end = EXPLAIN_UNRESOLVED;
         return find_addresses(job);
@@ -202,7 +233,6 @@ static void set_facts(struct explain_job *job)
         .method = question->method,
         .host = &question->host,
         .port = question->port,
-        .user = question->is_unknown_user ? STR("") : question->user, /* whose password is right? */
         .time = question->time,
     };
     *job->answer = (struct explain_answer){0};

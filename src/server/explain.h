@@ -70,7 +70,8 @@ struct explain_answer {
     enum resolve_status dns;
     struct explain_address addrs[EXPLAIN_MAX_ADDRS];
     size_t addr_count;
-    bool has_nearest; /* the allow line that comes nearest, where the verdict is another */
+    bool is_user_asked; /* a walk has asked for credentials */
+    bool has_nearest;   /* the allow line that comes nearest, where the verdict is another */
     struct policy_line nearest;
 };
 

@@ -124,6 +124,14 @@ static void put_request(const struct show *show)
     }
 }
 
+static const char *user_note(const struct show *show)
+{
+    if (show->question->is_unknown_user) {
+        return " (not in auth.users)";
+    }
+    return show->answer->is_user_asked ? "" : " (no rule asks who that is)";
+}
+
 static void put_client(const struct show *show)
 {
     const struct explain_question *question = show->question;
@@ -133,8 +141,7 @@ static void put_client(const struct show *show)
     (void)fprintf(show->out, "%s on listener %.*s, ", addr_text(&question->client, buf),
                   STR_ARG(question->listener));
     if (question->user.len > 0) {
-        (void)fprintf(show->out, "user %.*s%s\n", STR_ARG(question->user),
-                      question->is_unknown_user ? " (not in auth.users)" : "");
+        (void)fprintf(show->out, "user %.*s%s\n", STR_ARG(question->user), user_note(show));
     } else {
         (void)fputs("without credentials\n", show->out);
     }

@@ -237,6 +237,47 @@ def test_unknown_user_is_said(tmp_path):
     assert "user dora (not in auth.users)\n" in explain("--user", "dora", *question).stdout
 
 
+def test_credentials_count_where_a_rule_asks_for_them(lab, tmp_path):
+    """As on the wire: where nobody asks, a request is judged as one without them."""
+    (tmp_path / "users").write_text(USERS, encoding="utf-8")
+    (tmp_path / "hosts").write_text("127.0.0.1 two.example\n127.0.0.2 two.example\n", encoding="utf-8")
+    origin = lab.origin()
+    config = f"""
+[auth]
+users = {tmp_path}/users
+[dns]
+hosts = {tmp_path}/hosts
+[access]
+anna = allow user anna to 127.0.0.2
+seen = report user anna,bert
+open = allow to 127.0.0.1 method GET
+bert = deny user bert
+"""
+    proxy = lab.fresh(config=config)
+    question = ("-c", proxy.config, "--user")
+    field = [("Proxy-Authorization", "Basic YW5uYTp4")]  # anna:x
+    url, other = f"http://two.example:{origin.port}/", f"http://127.0.0.3:{origin.port}/"
+
+    found = answer(*question, "anna", url)
+    assert [(row["verdict"], row["rule"]) for row in found["addresses"]] == [
+        ("allow", "open"), ("challenge", "anna"),
+    ]
+    assert found["would_deny"] == []
+    assert " user anna (no rule asks who that is)\n" in explain(*question, "anna", url).stdout
+    response = lab.client(proxy).get(url, field)
+    line = proxy.wait_request(url)
+    assert (response.status, line["rule"], line["user"], line["would_deny"]) == (200, "open", "-", "-")
+
+    found = answer(*question, "anna", other)
+    assert (found["verdict"], found["rule"], found["would_deny"]) == ("deny", "builtin:default", ["seen"])
+    assert " user anna\n" in explain(*question, "anna", other).stdout
+    response = lab.client(proxy).get(other, field)
+    line = proxy.wait_request(other)
+    assert (response.status, line["rule"], line["user"], line["would_deny"]) == (
+        403, "builtin:default", "anna", "seen",
+    )
+
+
 # ---- Names ----
 
 
