@@ -862,6 +862,9 @@ def test_explain_command(lab, tmp_path):
     assert local.stdout == denied.stdout
     assert site.command("explain", "127.0.0.1:80", "--json").returncode == 0
     assert site.command("explain", "nothing.invalid:80").returncode == 3
+    long = site.command("explain", "http://127.0.0.1/" + "a" * 5000)
+    assert (long.returncode, long.stdout) == (3, "")
+    assert "too long to be asked there; leave out the path of the URL" in long.stderr
     wrong = site.command("explain", "x")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     asked = site.command(
