@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,16 +57,26 @@ struct socket_set *socket_set_new(struct list *list, size_t fd_count)
     return set;
 }
 
+bool socket_set_has_file(const struct socket_set *set)
+{
+    struct stat st;
+
+    if (lstat(set->path, &st) != 0) {
+        return errno != ENOENT && errno != ENOTDIR;
+    }
+    return st.st_dev == set->device && st.st_ino == set->inode;
+}
+
 /* Closes what no worker has; the file of a unix socket of ours goes. */
 static void set_stop(struct socket_set *set)
 {
     for (size_t k = 0; k < set->fd_count; k++) {
         if (set->fds[k] >= 0) {
-            (void)close(set->fds[k]);
-            set->fds[k] = -1;
-            if (set->path && !set->inherited) {
+            if (set->path && !set->inherited && socket_set_has_file(set)) {
                 (void)unlink(set->path);
             }
+            (void)close(set->fds[k]);
+            set->fds[k] = -1;
         }
     }
 }

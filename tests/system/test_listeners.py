@@ -109,6 +109,22 @@ def test_unix_socket_is_removed_at_the_end(lab, tmp_path):
     assert not path.exists()
 
 
+def test_a_unix_socket_of_somebody_else_is_left_alone(lab, tmp_path):
+    """Its file was removed by hand, and another daemon has that place now."""
+    path, admin = tmp_path / "proxy.sock", tmp_path / "admin.sock"
+    options = (f"listen u.address=unix:{path}", f"admin.address=unix:{admin}")
+    first = lab.fresh(*options)
+    first.wait_for_log(event="admin", msg="listening")
+    path.unlink()
+    admin.unlink()
+    second = lab.fresh(*options)
+    second.wait_for_log(event="admin", msg="listening")
+    first.stop()
+    lab.own.remove(first)
+    assert path.is_socket() and admin.is_socket()
+    assert works(lab, str(path))
+
+
 def start_failing(tmp_path, *options):
     """Starts a daemon that must end with status 1; returns what it said."""
     config = tmp_path / "failing.ini"
