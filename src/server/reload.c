@@ -342,8 +342,14 @@ static void load(struct aside_task *task)
 {
     struct server *s = CONTAINER_OF(task, struct server, reload.load);
     struct reload *r = &s->reload;
+    struct conf_load_options source = *s->source;
 
-    r->error = snapshot_load(s->source, s->snapshot, &r->loaded, &r->messages);
+    /* A file that was there is missed when it is gone: who has moved it away, or lost it, does not
+     * mean the built-in rules, which let in whom it kept out. */
+    if (!source.path) {
+        source.path = s->snapshot->conf->source;
+    }
+    r->error = snapshot_load(&source, s->snapshot, &r->loaded, &r->messages);
     mailbox_send(r->mailbox, &r->loaded_mail);
 }
 

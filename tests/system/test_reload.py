@@ -94,6 +94,40 @@ def test_an_error_leaves_the_old_one_in_force(lab):
     assert site.reload(LISTEN)["level"] == "notice"
 
 
+# An /etc of its own, whose viaduct/ is the directory of the daemon's file; then the daemon, without
+# the -c of the harness.
+ETC = """
+program=$1 etc=ETC_COPY file=$4
+shift 4
+mkdir -p "$etc/viaduct"
+for name in passwd group hosts nsswitch.conf resolv.conf ld.so.cache; do
+    if [ -e "/etc/$name" ]; then cp "/etc/$name" "$etc/"; fi
+done
+mount --bind "$etc" /etc
+mount --bind "${file%/*}" /etc/viaduct
+exec "$program" serve "$@"
+"""
+
+
+def test_the_default_file_is_missed_when_it_is_gone(lab, tmp_path):
+    """The built-in rules would let in whom it kept out."""
+    words = ["unshare", "-m"] if os.getuid() == 0 else ["unshare", "-r", "-m"]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mount namespaces may not be made here")
+    script = ETC.replace("ETC_COPY", str(tmp_path / "etc"))
+    rules = LISTEN + "[access]\nnobody = deny to any\n"
+    site = Site(lab, rules, wrapper=[*words, "sh", "-ec", script, "sh"])
+    start = site.proxy.wait_for_log(event="start", msg="viaduct serves")
+    assert start["configuration"] == "/etc/viaduct/viaduct.ini"
+    site.path.rename(site.path.with_suffix(".away"))
+    end = site.reload()
+    assert (end["level"], end["generation"]) == ("error", "1")
+    message = site.proxy.find_lines(event="configuration", level="error")[-1]["msg"]
+    assert message.startswith("/etc/viaduct/viaduct.ini: cannot be read: ")
+    assert serves(lab, site.proxy) == 403
+    assert site.reload(rules)["generation"] == "2"
+
+
 def test_what_began_goes_on_as_it_began(lab):
     """A response that is on its way when its target is forbidden, and its log line."""
     site = Site(lab, LISTEN)
@@ -187,6 +221,21 @@ def test_somebody_else_s_address_of_our_port_is_taken(lab):
         other.listen()
         end = site.reload(LISTEN + f"[listen b]\naddress = 127.0.0.2:{port}\n")
         assert end["level"] == "error"
+
+
+def test_a_socket_file_that_was_removed_is_made_anew(lab, tmp_path):
+    """Else nobody could come by it until a restart, and no command could ask for a reload."""
+    path, admin = tmp_path / "a.sock", tmp_path / "admin.sock"
+    site = Site(lab, f"[listen a]\naddress = unix:{path}\n[admin]\naddress = unix:{admin}\n")
+    origin = lab.origin()
+    client = lab.client(str(path))
+    assert client.get(origin.url()).status == 200
+    path.unlink()
+    admin.unlink()
+    assert site.reload()["level"] == "notice"
+    assert admin.is_socket()
+    assert lab.client(str(path)).get(origin.url()).status == 200
+    assert client.get(origin.url()).status == 200
 
 
 def test_a_group_that_there_is_not(lab, tmp_path):
@@ -398,6 +447,19 @@ def test_what_a_reload_cannot_do_as_server_user(public, lab):
         f"unix:{path}: cannot change its permissions: Operation not permitted; "
         "server.user is no member of that group: restart"
     )
+
+
+@as_root
+def test_a_socket_that_is_refused_leaves_no_file(public, lab):
+    """It could not be given to its group."""
+    lab.directory = public
+    new = public / "new"
+    new.mkdir()
+    shutil.chown(new, "nobody")
+    site = Site(lab, LISTEN, "server.user=nobody")
+    end = site.reload(LISTEN + f"[listen b]\naddress = unix:{new}/b.sock\ngroup = daemon\n")
+    assert end["level"] == "error"
+    assert not list(new.iterdir())
 
 
 def permissions(path):
