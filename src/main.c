@@ -241,10 +241,14 @@ static int run_with_conf(const struct args *args)
     struct snapshot *snapshot = NULL;
     char user[USER_NAME_MAX] = "";
     bool is_start = args->command == ARGS_SERVE || args->command == ARGS_CHECK;
-    int error = is_start ? load_as_server_user(&options, &snapshot, &messages, user)
-                         : snapshot_load(&options, NULL, &snapshot, &messages);
+    int error;
     int code;
 
+    if (args->command == ARGS_SERVE) {
+        server_hold_signals();
+    }
+    error = is_start ? load_as_server_user(&options, &snapshot, &messages, user)
+                     : snapshot_load(&options, NULL, &snapshot, &messages);
     if (error < 0) {
         (void)fprintf(stderr, "viaduct: %s\n", strerror(-error));
         code = EXIT_FAILED;

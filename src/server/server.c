@@ -136,6 +136,16 @@ static void on_signal_fd(void *arg, int fd, unsigned what)
     }
 }
 
+void server_hold_signals(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 /* Before any thread starts, so that all inherit the mask. */
 static int watch_signals(struct server *s)
 {

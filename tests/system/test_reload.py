@@ -128,6 +128,28 @@ def test_the_default_file_is_missed_when_it_is_gone(lab, tmp_path):
     assert site.reload(rules)["generation"] == "2"
 
 
+# Both signals while a list of names is being read: what begins as this shell is the daemon then.
+EARLY = """
+(
+    while kill -0 $$ && ! ls -l /proc/$$/fd | grep -q /names; do :; done
+    kill -HUP $$
+    kill -USR1 $$
+) >/dev/null 2>&1 &
+exec "$0" "$@"
+"""
+
+
+def test_signals_that_come_before_it_serves_wait(lab, tmp_path):
+    names = tmp_path / "names"
+    names.write_text("".join(f"a{number}.example\n" for number in range(500_000)))
+    rules = LISTEN + f"[access]\nlisted = deny hosts {names}\n"
+    site = Site(lab, rules, wrapper=["sh", "-c", EARLY])
+    wait_until(site.ends, "the reload that HUP has asked for")
+    assert site.ends()[-1]["generation"] == "2"
+    assert site.proxy.find_lines(event="log")[0]["msg"].startswith("USR1: ")
+    site.proxy.note_idle()
+
+
 def test_what_began_goes_on_as_it_began(lab):
     """A response that is on its way when its target is forbidden, and its log line."""
     site = Site(lab, LISTEN)
