@@ -42,11 +42,12 @@ struct conf_message {
     size_t file;   /* number of the first one of its file */
 };
 
-/* Errors and warnings of one load, in the order they were found until conf_messages_sort. */
+/* Errors and warnings of one load, in the order they were found until conf_messages_sort. Of each
+ * kind the first 1000 are kept, and one that says so. */
 struct conf_messages {
     struct conf_message *items; /* owned */
     size_t count;
-    size_t error_count;
+    size_t error_count, warning_count; /* of all that were found */
 };
 
 enum conf_bind_kind {
