@@ -122,6 +122,16 @@ const char *sockets_keep_name(struct sockets *sockets, struct str text)
     return name->text;
 }
 
+/* The path of a unix socket, @NAME of an abstract one; NULL: memory is out. */
+static char *dup_path(const struct sockaddr_un *un)
+{
+    char path[sizeof(un->sun_path) + 1] = "@";
+    bool is_abstract = un->sun_path[0] == '\0';
+
+    memcpy(path + is_abstract, un->sun_path + is_abstract, sizeof(un->sun_path) - is_abstract);
+    return mem_strdup(path);
+}
+
 static int take_inherited(struct sockets *sockets, size_t i, char *error, size_t error_cap)
 {
     struct str name = inherited_name(i);
@@ -135,9 +145,7 @@ static int take_inherited(struct sockets *sockets, size_t i, char *error, size_t
     set->inherited = true;
     set->fds[0] = fd;
     if (sa.ss_family == AF_UNIX) {
-        const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&sa;
-
-        set->path = mem_strndup(un->sun_path, strnlen(un->sun_path, sizeof(un->sun_path)));
+        set->path = dup_path((const struct sockaddr_un *)(const void *)&sa);
         set->addr.kind = ADDR_UNIX;
     } else {
         set->addr = addr_from_sockaddr(&sa);

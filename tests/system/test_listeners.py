@@ -237,6 +237,25 @@ def test_inherited_unix_socket(lab, tmp_path):
     assert proxy.wait_for_log(event="request")["client"] == f"unix:{os.getuid()}"
 
 
+def test_inherited_abstract_sockets_have_names(lab):
+    """Of a unix socket without a file; the log shows it as systemd writes it."""
+    name = f"viaduct-test-{os.getpid()}"
+    sock = high(listening(socket.AF_UNIX, f"\0{name}"))
+    proxy = activated(lab, [sock], "listen s.address=systemd")
+    assert proxy.addresses() == [f"unix:@{name}"]
+    assert works(lab, f"\0{name}")
+
+
+def test_inherited_socket_of_another_kind_is_none(lab, tmp_path):
+    """ListenSequentialPacket= where ListenStream= was meant."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(tmp_path / "packets"))
+        sock.listen()
+        number = high(sock.dup())
+        with pytest.raises(AssertionError, match="inherited descriptor 3 is no listening socket"):
+            activated(lab, [number], "listen s.address=systemd")
+
+
 def test_inherited_socket_that_matches_an_address_is_used_for_it(lab):
     sock = high(listening())
     port = sock.getsockname()[1]
