@@ -13,6 +13,7 @@
 #include "conf/args.h"
 #include "conf/conf.h"
 #include "http/target.h"
+#include "log/escape.h"
 #include "server/explain.h"
 
 #define HTTPS_PORT 443
@@ -35,6 +36,7 @@ static int wrong(const struct reader *reader, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(reader->error, reader->cap, fmt, args);
     va_end(args);
+    escape_blank(reader->error);
     return EXPLAIN_WRONG;
 }
 
