@@ -245,6 +245,15 @@ static int open_unix_set(struct socket_set *set, const char *path)
     return r;
 }
 
+/* Who waits in the queue of the one would be served by the other. */
+static const char *hint_of_path(const struct planning *p, const struct socket_set *set, int error)
+{
+    return error == -EADDRINUSE && find_open(p, NULL, set->path, !set->is_admin)
+               ? "; by ourselves, for another purpose: give it up in one reload, and take it in "
+                 "the next"
+               : "";
+}
+
 /* As get_ip, of a path. */
 static int get_unix(struct planning *p, const char *path, const struct permissions *who,
                     bool is_admin, struct socket_set **ret)
@@ -274,7 +283,7 @@ static int get_unix(struct planning *p, const char *path, const struct permissio
     r = open_unix_set(set, path);
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
-        return fail_bind(p, name, r, "");
+        return fail_bind(p, name, r, hint_of_path(p, set, r));
     }
     *ret = set;
     return 0;

@@ -260,6 +260,17 @@ def test_a_socket_file_that_was_removed_is_made_anew(lab, tmp_path):
     assert client.get(origin.url()).status == 200
 
 
+def test_a_unix_socket_of_ours_for_another_purpose(lab, tmp_path):
+    """Who waits in its queue would get what was never meant for him."""
+    path = tmp_path / "a.sock"
+    site = Site(lab, LISTEN + f"[listen b]\naddress = unix:{path}\n")
+    assert site.reload(LISTEN + f"[admin]\naddress = unix:{path}\n")["level"] == "error"
+    assert site.proxy.find_lines(event="configuration")[-1]["msg"] == (
+        f"{site.path}:4: cannot listen on unix:{path}: Address already in use; by ourselves, for "
+        "another purpose: give it up in one reload, and take it in the next"
+    )
+
+
 def test_a_group_that_there_is_not(lab, tmp_path):
     """Of a socket that stays, too: a start would fail over it."""
     listen = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\n"
