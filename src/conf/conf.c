@@ -52,6 +52,7 @@ static struct conf *conf_new(void)
         mem_free(conf);
         return NULL;
     }
+    ref_init(&conf->state->ref);
     arena_pool_init(&conf->state->pool, NULL, NULL);
     arena_init(&conf->state->arena, &conf->state->pool);
     if (map_init(&conf->state->rule_names) != 0) {
@@ -61,9 +62,15 @@ static struct conf *conf_new(void)
     return conf;
 }
 
+struct conf *conf_share(struct conf *conf)
+{
+    ref_take(&conf->state->ref);
+    return conf;
+}
+
 void conf_free(struct conf *conf)
 {
-    if (!conf) {
+    if (!conf || !ref_drop(&conf->state->ref)) {
         return;
     }
     for (size_t i = 0; i < conf->listener_count; i++) {

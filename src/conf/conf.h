@@ -185,6 +185,8 @@ MUST_USE int conf_read(const struct conf_load_options *options, struct conf **re
  * *ret_conf owned by the caller (warnings may stand in *messages); -ENOMEM. */
 MUST_USE int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
                        struct conf_messages *messages);
+/* A further reference to an immutable one; conf_free gives it back, and frees with the last. */
+struct conf *conf_share(struct conf *conf);
 void conf_free(struct conf *conf);
 /* The listener of that name, or NULL. */
 const struct conf_listener *conf_listener_find(const struct conf *conf, const char *name);

@@ -117,7 +117,7 @@ static void tell_change(void *arg, const struct conf_change *change)
         LOG_TEXT("after", change->after),
     };
 
-    s->reload.changes++;
+    s->reload.changes += !change->is_old;
     s->reload.needs_restart |= change->needs_restart;
     log_fields(change->needs_restart ? LOG_WARNING : LOG_NOTICE, "reload", fields,
                ARRAY_LEN(fields), "%s",
@@ -219,7 +219,7 @@ static void put_in_force(struct server *s)
     r->replaced = s->snapshot;
     s->snapshot = r->loaded;
     r->loaded = NULL;
-    conf_diff(r->replaced->conf, s->snapshot->conf, tell_change, s);
+    conf_diff(s->started, r->replaced->conf, s->snapshot->conf, tell_change, s);
     policy_diff_lists(r->replaced->policy, s->snapshot->policy, tell_list, s);
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);

@@ -473,6 +473,7 @@ static void take_apart(struct server *s, int status)
     }
     loop_free(s->loop);
     snapshot_unref(s->snapshot);
+    conf_free(s->started);
     mem_free(s);
 }
 
@@ -482,6 +483,7 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     struct server *s = mem_zalloc_or_die(sizeof(*s));
 
     s->snapshot = snapshot;
+    s->started = conf_share(snapshot->conf);
     s->source = source;
     s->signal_fd = -1;
     s->pulse.notify.fd = -1;

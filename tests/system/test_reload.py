@@ -292,6 +292,22 @@ def test_keys_that_need_a_restart_say_so(lab, key, value):
     assert serves(lab, site.proxy) == 200
 
 
+def test_a_restart_is_due_until_what_runs_is_asked_for_again(lab):
+    """Told by each reload until then, and not of the way back."""
+    workers = "[server]\nworkers = {}\n" + LISTEN
+    site = Site(lab, workers.format(2))
+    for number in (7, 7, 8, 2):
+        site.reload(workers.format(number))
+    said = site.proxy.find_lines(event="reload", key="server.workers")
+    assert [(line["level"], line["before"], line["after"]) for line in said] == [
+        ("warning", "2", "7"),
+        ("warning", "2", "7"),
+        ("warning", "2", "8"),
+        ("notice", "8", "2"),
+    ]
+    assert [end["changes"] for end in site.ends()] == ["1", "0", "1", "1"]
+
+
 def test_asked_twice_at_once(lab):
     """What is asked for while one runs is done once more, after it."""
     site = Site(lab, LISTEN)
