@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -434,7 +435,9 @@ static const char *choose_path(const struct conf_load_options *options)
     if (options->path) {
         return options->path;
     }
-    if (access(CONF_DEFAULT_PATH, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+    /* A link that leads nowhere is there: somebody has meant a file to be read. */
+    if (faccessat(AT_FDCWD, CONF_DEFAULT_PATH, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+        (errno == ENOENT || errno == ENOTDIR)) {
         return NULL;
     }
     return CONF_DEFAULT_PATH;

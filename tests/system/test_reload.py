@@ -109,14 +109,34 @@ exec "$program" serve "$@"
 """
 
 
-def test_the_default_file_is_missed_when_it_is_gone(lab, tmp_path):
-    """The built-in rules would let in whom it kept out."""
+@pytest.fixture
+def own_etc(tmp_path):
+    """Words before a command line of the harness."""
     words = ["unshare", "-m"] if os.getuid() == 0 else ["unshare", "-r", "-m"]
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("mount namespaces may not be made here")
-    script = ETC.replace("ETC_COPY", str(tmp_path / "etc"))
+    return [*words, "sh", "-ec", ETC.replace("ETC_COPY", str(tmp_path / "etc")), "sh"]
+
+
+def test_a_default_file_that_leads_nowhere_is_no_missing_one(own_etc, tmp_path):
+    """Somebody has meant it to be read."""
+    link = tmp_path / "viaduct.ini"
+    link.symlink_to("/no/such/file")
+    result = subprocess.run(
+        [*own_etc, viaduct_harness.binary(), "serve", "-c", link, "-o", "listen a.address=192.0.2.99:1"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert result.returncode == 78
+    assert result.stderr.startswith("/etc/viaduct/viaduct.ini: cannot be read: ")
+
+
+def test_the_default_file_is_missed_when_it_is_gone(lab, own_etc):
+    """The built-in rules would let in whom it kept out."""
     rules = LISTEN + "[access]\nnobody = deny to any\n"
-    site = Site(lab, rules, wrapper=[*words, "sh", "-ec", script, "sh"])
+    site = Site(lab, rules, wrapper=own_etc)
     start = site.proxy.wait_for_log(event="start", msg="viaduct serves")
     assert start["configuration"] == "/etc/viaduct/viaduct.ini"
     site.path.rename(site.path.with_suffix(".away"))
