@@ -42,11 +42,12 @@ struct conf_message {
     size_t file;   /* number of the first one of its file */
 };
 
-/* Errors and warnings of one load, in the order they were found until conf_messages_sort. */
+/* Errors and warnings of one load, in the order they were found until conf_messages_sort. Of each
+ * kind the first 1000 are kept, and one that says so. */
 struct conf_messages {
     struct conf_message *items; /* owned */
     size_t count;
-    size_t error_count;
+    size_t error_count, warning_count; /* of all that were found */
 };
 
 enum conf_bind_kind {
@@ -184,6 +185,8 @@ MUST_USE int conf_read(const struct conf_load_options *options, struct conf **re
  * *ret_conf owned by the caller (warnings may stand in *messages); -ENOMEM. */
 MUST_USE int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
                        struct conf_messages *messages);
+/* A further reference to an immutable one; conf_free gives it back, and frees with the last. */
+struct conf *conf_share(struct conf *conf);
 void conf_free(struct conf *conf);
 /* The listener of that name, or NULL. */
 const struct conf_listener *conf_listener_find(const struct conf *conf, const char *name);

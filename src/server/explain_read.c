@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "http/h1_parse.h"
 #include "http/target.h"
+#include "log/escape.h"
 #include "policy/auth_users.h"
 #include "policy/snapshot.h"
 #include "server/explain.h"
@@ -38,6 +39,7 @@ static int wrong(const struct reader *reader, const char *fmt, ...)
     va_start(args, fmt);
     (void)vsnprintf(reader->error, reader->cap, fmt, args);
     va_end(args);
+    escape_blank(reader->error);
     return EXPLAIN_WRONG;
 }
 

@@ -192,13 +192,14 @@ def test_colours_are_for_terminals_and_for_who_wants_them(rules):
     [], ["example.com"], ["http://example.com/", "http://example.org/"], ["--client", "x", "a.example:1"],
     ["--listener", "wan", "a.example:1"], ["--time", "noon", "a.example:1"], ["--resolve", "b", "a.example:1"],
     ["--method", "get", "http://a.example/"], ["-s", "/run/viaduct/admin.sock", "a.example:1"],
-    ["--verbose", "a.example:1"], ["ftp://a.example/"], ["--show-secrets", "a.example:1"],
+    ["--verbose", "a.example:1"], ["ftp://a.example/"], ["http://a\n\033[31m.example/"], ["--show-secrets", "a.example:1"],
 ])
 def test_wrong_usage_is_2_with_one_line(rules, words):
     result = explain("-c", rules, *words)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("viaduct: ")
     assert result.stderr.count("\n") == 1
+    assert "\033" not in result.stderr
 
 
 def test_wrong_configuration_is_78_with_every_error(tmp_path):
