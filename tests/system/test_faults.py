@@ -428,6 +428,7 @@ class Hanging:
         names = tmp_path / "names"
         names.write_text("a.example\n")
         self.failing = failing
+        self.names = str(names)
         self.socket = str(tmp_path / "admin.sock")
         self.proxy = lab.fresh(
             f"admin.address=unix:{self.socket}",
@@ -461,6 +462,44 @@ def test_the_end_waits_a_little_for_a_reload(lab, failing, tmp_path):
     failing.stop("hang")
     assert hanging.proxy.wait_exit() == 0
     assert not hanging.proxy.find_lines(event="stop", level="warning")
+
+
+def test_a_reload_that_hangs_is_told_of(lab, failing, tmp_path):
+    """In the log, once; by status; and by the command that waits for it."""
+    hanging = Hanging(lab, failing, tmp_path)
+    ask = [binary(), "-s", hanging.socket]
+    with subprocess.Popen(
+        [*ask, "reload"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        line = hanging.proxy.wait_for_log(event="reload", level="warning")
+        assert (line["file"], line["msg"][:11]) == (hanging.names, "takes more ")
+        told = command.stderr.readline()
+        assert told.startswith(f"viaduct: the reload takes long: reading {hanging.names}, for ")
+        status = subprocess.run([*ask, "status"], capture_output=True, text=True, check=True).stdout
+        assert f"\nreload            reading {hanging.names}, for " in status
+        failing.stop("hang")
+        assert hanging.asker.read_response().status == 200
+        assert command.stdout.read() == "generation 3 is in force, 0 changes\n"
+        assert (command.wait(), command.stderr.read()) == (0, "")
+    assert len(hanging.proxy.find_lines(event="reload", level="warning")) == 1
+    status = subprocess.run([*ask, "status"], capture_output=True, text=True, check=True).stdout
+    assert "reload " not in status
+
+
+def test_reloads_that_hang_leave_room_for_other_questions(lab, failing, tmp_path):
+    hanging = Hanging(lab, failing, tmp_path)
+    waiting = [hanging.asker, *(lab.client(hanging.socket) for _ in range(31))]
+    for client in waiting[1:]:
+        client.request("POST", "/reload", [("Host", "localhost")], b"")
+    hanging.proxy.wait_for_log(event="reload", by="admin", count=32)
+    one_more = lab.client(hanging.socket)
+    one_more.request("POST", "/reload", [("Host", "localhost")], b"")
+    assert one_more.read_response().status == 503
+    failing.stop("hang")
+    assert {client.read_response().status for client in waiting} == {200}
+    again = lab.client(hanging.socket)
+    again.request("POST", "/reload", [("Host", "localhost")], b"")
+    assert again.read_response().status == 200
 
 
 # --- Networks that fail -------------------------------------------------------
