@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import wire
-from test_admin import LISTEN, admin_config, run
+from test_admin import LISTEN, Site, admin_config, run
 from wire import wait_until
 
 
@@ -41,6 +41,19 @@ def test_a_queue_that_is_full(tmp_path):
     for result in results:
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith(f"viaduct: unix:{path}: nobody has answered in time; ")
+
+
+def test_a_reload_of_a_daemon_that_is_stopped(lab, tmp_path):
+    """It is waited for only as long as the daemon answers, and is done once that goes on."""
+    site = Site(lab, tmp_path)
+    with site.proxy.stopped():
+        result = site.command("reload")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        f"viaduct: unix:{site.socket}: nobody has answered in time; the daemon is stopped"
+    )
+    assert result.stderr.endswith("what was asked may still be done: viaduct status tells\n")
+    site.proxy.wait_for_log(event="reload", generation="2", msg="the new configuration is in force")
 
 
 # ---- Where the daemon is ----
