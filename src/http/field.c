@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 #define FIELD_FIRST_CAP 16
@@ -258,6 +259,18 @@ void field_drop_all(struct field_list *list, enum field_id id)
     for (size_t i = 0; (list->ids & 1U << id) && i < list->count; i++) {
         if (list->items[i].id == id) {
             list->items[i].dropped = true;
+        }
+    }
+}
+
+void field_wipe_all(struct field_list *list, enum field_id id)
+{
+    for (size_t i = 0; (list->ids & 1U << id) && i < list->count; i++) {
+        struct field *field = &list->items[i];
+
+        if (field->id == id) {
+            secret_wipe((char *)(uintptr_t)field->value.ptr, field->value.len);
+            field->dropped = true;
         }
     }
 }

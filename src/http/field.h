@@ -85,6 +85,8 @@ struct str field_value(const struct field_list *list, enum field_id id);
 /* Number of fields with this id that are not dropped. */
 size_t field_count(const struct field_list *list, enum field_id id);
 void field_drop_all(struct field_list *list, enum field_id id);
+/* The same, and nobody finds their values in memory any more: they must stand in the arena. */
+void field_wipe_all(struct field_list *list, enum field_id id);
 /* Whether token stands in the comma separated list made of all values with this id (RFC
  * 9110 5.6.1), compared without case. */
 bool field_has_token(const struct field_list *list, enum field_id id, struct str token);
