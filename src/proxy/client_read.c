@@ -170,7 +170,7 @@ static bool is_to_be_wiped(const struct client *c, enum h1_event event)
 {
     return c->state == CLIENT_HEAD &&
            (event != H1_HEAD ||
-            field_find(&exchange_request(c->x)->fields, FIELD_PROXY_AUTHORIZATION));
+            field_list_had(&exchange_request(c->x)->fields, FIELD_PROXY_AUTHORIZATION));
 }
 
 /* Feeds the parser from a buffer of ours; returns how many bytes it took. */
