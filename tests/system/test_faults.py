@@ -5,6 +5,7 @@ nothing behind, and the next request works."""
 import errno
 import mmap
 import os
+import select
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ import pytest
 import networks
 import wire
 from dns_server import DnsServer, Reply
+from test_auth import QUICK, RIGHT, STAFF
 from viaduct_harness import binary
 from wire import free_port, request_bytes, response_bytes, wait_until
 
@@ -500,6 +502,36 @@ def test_reloads_that_hang_leave_room_for_other_questions(lab, failing, tmp_path
     again = lab.client(hanging.socket)
     again.request("POST", "/reload", [("Host", "localhost")], b"")
     assert again.read_response().status == 200
+
+
+def test_a_users_file_that_hangs_holds_up_nobody_else(lab, failing, tmp_path):
+    """Who shows no credentials is served by the same worker; who does waits, once what was known
+    of the file counts no more."""
+    users = tmp_path / "users"
+    users.write_text(f"alice:{QUICK}\n")
+    free, guarded = lab.origin(OK), lab.origin(OK)
+    proxy = lab.fresh(
+        "server.workers=1",
+        config=f"[auth]\nusers = {users}\n[access]\n"
+        f"free = allow from loopback to any port {free.port}\n{STAFF}",
+        env={**failing.environment, "FAILING_PATH": str(users)},
+    )
+    other, alice = lab.client(proxy), lab.client(proxy)
+    assert alice.get(guarded.url(), RIGHT).status == 200
+    failing.fail("hang", errno.EIO)
+    served = 0
+    while True:
+        alice.request("GET", guarded.url(), RIGHT)
+        if not select.select([alice.sock], [], [], 0.5)[0]:
+            break
+        assert alice.read_response().status == 200
+        served += 1
+        assert failing.failed("hang") == 0 or served < 10000
+    assert failing.failed("hang") > 0
+    for _ in range(5):
+        assert other.get(free.url()).status == 200
+    failing.stop("hang")
+    assert alice.read_response().status == 200
 
 
 # --- Networks that fail -------------------------------------------------------
