@@ -39,7 +39,7 @@ enum {
     FCNTL,
     NETLINK, /* socket(2) for it, where address families are restricted */
     SPEECH,  /* connect(2) does not fail, but waits for the peer's end */
-    HANG,    /* open(2) and stat(2) of FAILING_PATH do not fail, but wait until the test lets them */
+    HANG,    /* open(2) and stat(2) of FAILING_PATH do not fail: they wait until the test ends it */
     CALLS
 };
 
