@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "http/h1_parse.h"
 #include "io/loop.h"
+#include "log/journal.h"
 #include "policy/auth_hash.h"
 #include "policy/idn.h"
 #include "policy/policy.h"
@@ -30,7 +31,7 @@
 #define VIADUCT_VERSION "unknown"
 #endif
 
-#define MESSAGE_LINE_MAX 2048
+#define MESSAGE_LINE_MAX ((size_t)2 * CONF_ORIGIN_TEXT_MAX + 2048)
 #define USER_NAME_MAX 256
 
 static const char usage[] =
@@ -97,10 +98,13 @@ static int finish_output(int code)
 static void print_messages(FILE *out, const struct conf_messages *messages)
 {
     for (size_t i = 0; i < messages->count; i++) {
+        const struct conf_message *message = &messages->items[i];
+        enum log_level level = message->is_warning ? LOG_WARNING : LOG_ERROR;
+        struct str prefix = out == stderr ? journal_prefix_on(STDERR_FILENO, level) : STR("");
         char line[MESSAGE_LINE_MAX];
 
-        conf_message_format(&messages->items[i], line, sizeof(line));
-        (void)fprintf(out, "%s\n", line);
+        conf_message_format(message, line, sizeof(line));
+        (void)fprintf(out, "%.*s%s\n", STR_ARG(prefix), line);
     }
 }
 
@@ -148,7 +152,7 @@ static int explain(const struct args *args, const struct snapshot *snapshot)
     struct explain_answer answer;
     char error[512];
     int code;
-    int r = explain_read(&args->explain, snapshot->conf, &question, error, sizeof(error));
+    int r = explain_read(&args->explain, snapshot, &question, error, sizeof(error));
 
     if (r == EXPLAIN_WRONG) {
         (void)fprintf(stderr, "viaduct: %s\n", error);
@@ -241,17 +245,24 @@ static int run_with_conf(const struct args *args)
     struct snapshot *snapshot = NULL;
     char user[USER_NAME_MAX] = "";
     bool is_start = args->command == ARGS_SERVE || args->command == ARGS_CHECK;
-    int error = is_start ? load_as_server_user(&options, &snapshot, &messages, user)
-                         : snapshot_load(&options, NULL, &snapshot, &messages);
+    int error;
     int code;
 
+    if (args->command == ARGS_SERVE) {
+        server_hold_signals();
+    }
+    error = is_start ? load_as_server_user(&options, &snapshot, &messages, user)
+                     : snapshot_load(&options, NULL, &snapshot, &messages);
     if (error < 0) {
         (void)fprintf(stderr, "viaduct: %s\n", strerror(-error));
         code = EXIT_FAILED;
     } else if (error > 0) {
         code = report_wrong_conf(args, &messages);
         if (user[0] != '\0') {
-            (void)fprintf(stderr, "viaduct: all this was read as server.user, %s\n", user);
+            struct str prefix = journal_prefix_on(STDERR_FILENO, LOG_ERROR);
+
+            (void)fprintf(stderr, "%.*sviaduct: all this was read as server.user, %s\n",
+                          STR_ARG(prefix), user);
         }
     } else {
         code = run_loaded(args, snapshot, &messages);

@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ static struct conf *conf_new(void)
         mem_free(conf);
         return NULL;
     }
+    ref_init(&conf->state->ref);
     arena_pool_init(&conf->state->pool, NULL, NULL);
     arena_init(&conf->state->arena, &conf->state->pool);
     if (map_init(&conf->state->rule_names) != 0) {
@@ -61,9 +63,15 @@ static struct conf *conf_new(void)
     return conf;
 }
 
+struct conf *conf_share(struct conf *conf)
+{
+    ref_take(&conf->state->ref);
+    return conf;
+}
+
 void conf_free(struct conf *conf)
 {
-    if (!conf) {
+    if (!conf || !ref_drop(&conf->state->ref)) {
         return;
     }
     for (size_t i = 0; i < conf->listener_count; i++) {
@@ -270,7 +278,7 @@ static void report_twice(struct conf_loader *loader, const struct conf_section *
                          const struct conf_key *key, struct conf_origin first,
                          struct conf_origin origin)
 {
-    char buf[512];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text where = TEXT_OVER(buf);
 
     conf_origin_put(&where, first);
@@ -427,7 +435,9 @@ static const char *choose_path(const struct conf_load_options *options)
     if (options->path) {
         return options->path;
     }
-    if (access(CONF_DEFAULT_PATH, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+    /* A link that leads nowhere is there: somebody has meant a file to be read. */
+    if (faccessat(AT_FDCWD, CONF_DEFAULT_PATH, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
+        (errno == ENOENT || errno == ENOTDIR)) {
         return NULL;
     }
     return CONF_DEFAULT_PATH;

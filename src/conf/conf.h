@@ -42,11 +42,12 @@ struct conf_message {
     size_t file;   /* number of the first one of its file */
 };
 
-/* Errors and warnings of one load, in the order they were found until conf_messages_sort. */
+/* Errors and warnings of one load, in the order they were found until conf_messages_sort. Of each
+ * kind the first 1000 are kept, and one that says so. */
 struct conf_messages {
     struct conf_message *items; /* owned */
     size_t count;
-    size_t error_count;
+    size_t error_count, warning_count; /* of all that were found */
     /* Set by whoever wants to know, while all else is zero: told of each file before it is read, on
      * the thread that reads. NULL: nobody wants to. */
     void (*reading)(void *arg, const char *path);
@@ -188,6 +189,8 @@ MUST_USE int conf_read(const struct conf_load_options *options, struct conf **re
  * *ret_conf owned by the caller (warnings may stand in *messages); -ENOMEM. */
 MUST_USE int conf_load(const struct conf_load_options *options, struct conf **ret_conf,
                        struct conf_messages *messages);
+/* A further reference to an immutable one; conf_free gives it back, and frees with the last. */
+struct conf *conf_share(struct conf *conf);
 void conf_free(struct conf *conf);
 /* The listener of that name, or NULL. */
 const struct conf_listener *conf_listener_find(const struct conf *conf, const char *name);
@@ -204,6 +207,7 @@ void conf_messages_add(struct conf_messages *messages, bool is_warning, struct c
 /* As a person reads them, however they were found: file by file, in the order in which the first
  * message of each came, and by line; what is said of a file as a whole stands behind its lines. */
 void conf_messages_sort(struct conf_messages *messages);
+#define CONF_ORIGIN_TEXT_MAX 4200 /* bytes: the longest path, a line, NUL */
 /* FILE:LINE, FILE, "-o N" or "built-in". */
 void conf_origin_put(struct text *out, struct conf_origin origin);
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */

@@ -13,6 +13,7 @@
 #define NAME_MAX_BYTES 512
 
 struct diff {
+    const struct conf *started;
     const struct conf *before;
     const struct conf *after;
     void (*tell)(void *arg, const struct conf_change *change);
@@ -52,22 +53,31 @@ static struct str show(const void *base, const struct conf_key *key, struct text
     return text_str(text);
 }
 
+/* Neither has it in a section that is not there (base NULL). */
+static bool is_same(const struct conf_key *key, const void *base_a, const void *base_b)
+{
+    return base_a && base_b && conf_value_eq(key, base_a, base_b);
+}
+
 static void diff_key(const struct diff *d, const char *name, const struct conf_key *key)
 {
+    const void *base_started = base_of(d->started, name);
     const void *base_before = base_of(d->before, name);
     const void *base_after = base_of(d->after, name);
+    bool is_due = key->reload == CONF_RESTART && !is_same(key, base_started, base_after);
     char name_buf[NAME_MAX_BYTES];
     char before_buf[CONF_VALUE_TEXT_MAX];
     char after_buf[CONF_VALUE_TEXT_MAX];
     struct text full = TEXT_OVER(name_buf);
     struct text before = TEXT_OVER(before_buf);
     struct text after = TEXT_OVER(after_buf);
-    struct conf_change change = {.needs_restart = key->reload == CONF_RESTART};
+    struct conf_change change = {.needs_restart = is_due,
+                                 .is_old = is_same(key, base_before, base_after)};
 
-    if (base_before && base_after && conf_value_eq(key, base_before, base_after)) {
+    if (change.is_old && !is_due) {
         return;
     }
-    change.before = show(base_before, key, &before);
+    change.before = show(is_due ? base_started : base_before, key, &before);
     change.after = show(base_after, key, &after);
     if (change.before.len == 0 && change.after.len == 0) {
         return; /* not set, in a section that comes or goes */
@@ -216,10 +226,11 @@ static void diff_rules(const struct diff *d)
     }
 }
 
-void conf_diff(const struct conf *before, const struct conf *after,
+void conf_diff(const struct conf *started, const struct conf *before, const struct conf *after,
                void (*tell)(void *arg, const struct conf_change *change), void *arg)
 {
-    const struct diff diff = {.before = before, .after = after, .tell = tell, .arg = arg};
+    const struct diff diff = {
+        .started = started, .before = before, .after = after, .tell = tell, .arg = arg};
 
     diff_sections(&diff);
     diff_rules(&diff);

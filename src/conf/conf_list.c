@@ -44,6 +44,17 @@ static int parse_unix_bind(const struct conf_setting *s, struct str path, struct
     return 0;
 }
 
+/* An IPv4-mapped one is the IPv4 address: to a socket for IPv6 alone it cannot be bound. */
+static bool parse_ip_bind(struct str text, struct conf_bind *bind)
+{
+    if (!addr_parse_ip_port(text, &bind->addr)) {
+        return false;
+    }
+    bind->addr = addr_unmapped(&bind->addr);
+    bind->kind = CONF_BIND_IP;
+    return true;
+}
+
 static int parse_bind(const struct conf_setting *s, struct str item, struct conf_bind *bind)
 {
     uint64_t port;
@@ -60,8 +71,7 @@ static int parse_bind(const struct conf_setting *s, struct str item, struct conf
         bind->addr.port = (uint16_t)port;
         return 0;
     }
-    if (addr_parse_ip_port(item, &bind->addr)) {
-        bind->kind = CONF_BIND_IP;
+    if (parse_ip_bind(item, bind)) {
         return 0;
     }
     text_puts(s->why, "expected IP:PORT, [IP6]:PORT, *:PORT, unix:/PATH or systemd");
@@ -202,9 +212,7 @@ int conf_setting_bind(const struct conf_setting *s, struct str value)
         bind.kind = CONF_BIND_AUTO;
     } else if (str_starts(value, STR("unix:"))) {
         error = parse_unix_bind(s, str_from(value, 5), &bind);
-    } else if (addr_parse_ip_port(value, &bind.addr)) {
-        bind.kind = CONF_BIND_IP;
-    } else {
+    } else if (!parse_ip_bind(value, &bind)) {
         text_puts(s->why, "expected unix:/PATH, IP:PORT, [IP6]:PORT, auto or off");
         error = CONF_VALUE_BAD;
     }

@@ -9,7 +9,8 @@
 #include "conf/conf.h"
 #include "log/escape.h"
 
-#define MESSAGE_TEXT_MAX 1024 /* longer ones are cut */
+#define MESSAGE_TEXT_MAX (CONF_ORIGIN_TEXT_MAX + 1024) /* longer ones are cut */
+#define MESSAGES_MAX 1000 /* of a kind: of a file that is no configuration each line is wrong */
 
 void conf_origin_put(struct text *out, struct conf_origin origin)
 {
@@ -63,22 +64,13 @@ static size_t find_file(const struct conf_messages *messages, const char *file)
     return messages->count;
 }
 
-/* When memory is out the text is lost, but never that there was an error. */
-void conf_messages_add(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
-                       const char *fmt, ...)
+static void keep(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
+                 const char *text)
 {
-    char text[MESSAGE_TEXT_MAX];
     struct conf_message message = {.is_warning = is_warning};
-    struct conf_message *items;
-    va_list args;
+    struct conf_message *items =
+        mem_realloc_array(messages->items, messages->count + 1, sizeof(*items));
 
-    if (!is_warning) {
-        messages->error_count++;
-    }
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    items = mem_realloc_array(messages->items, messages->count + 1, sizeof(*items));
     if (!items) {
         return;
     }
@@ -87,6 +79,26 @@ void conf_messages_add(struct conf_messages *messages, bool is_warning, struct c
         message.number = messages->count;
         message.file = find_file(messages, message.origin.file);
         items[messages->count++] = message;
+    }
+}
+
+/* When memory is out the text is lost, but never that there was an error. */
+void conf_messages_add(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
+                       const char *fmt, ...)
+{
+    size_t number = is_warning ? ++messages->warning_count : ++messages->error_count;
+    char text[MESSAGE_TEXT_MAX];
+    va_list args;
+
+    if (number <= MESSAGES_MAX) {
+        va_start(args, fmt);
+        (void)vsnprintf(text, sizeof(text), fmt, args);
+        va_end(args);
+        keep(messages, is_warning, origin, text);
+    } else if (number == MESSAGES_MAX + 1) {
+        (void)snprintf(text, sizeof(text), "there are more %s; the first %d are told",
+                       is_warning ? "of them" : "errors", MESSAGES_MAX);
+        keep(messages, is_warning, origin, text);
     }
 }
 
@@ -133,7 +145,7 @@ void conf_messages_deinit(struct conf_messages *messages)
 
 void conf_message_format(const struct conf_message *message, char *buf, size_t cap)
 {
-    char origin_buf[512];
+    char origin_buf[CONF_ORIGIN_TEXT_MAX];
     struct text origin = TEXT_OVER(origin_buf);
 
     ASSERT(cap > 0);

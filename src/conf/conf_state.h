@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/attr.h"
 #include "base/map.h"
+#include "base/ref.h"
 #include "base/str.h"
 #include "conf/conf.h"
 
@@ -33,6 +34,7 @@ struct conf_section {
 };
 
 struct conf_state {
+    struct ref ref;
     struct arena_pool pool;
     struct arena arena; /* owns strings and sections */
     struct conf_section *sections;

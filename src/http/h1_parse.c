@@ -545,6 +545,11 @@ const char *h1_parser_error_text(const struct h1_parser *parser)
     return parser->error_text ? parser->error_text : "";
 }
 
+bool h1_parser_knows_method(struct str method)
+{
+    return h1_library_knows_method(method);
+}
+
 const char *h1_parser_library_version(void)
 {
     return h1_library_version();

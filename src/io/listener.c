@@ -185,13 +185,16 @@ int listener_open_unix(const char *path, mode_t mode, gid_t group, int *ret_fd)
     old_mask = umask(0177); /* nobody gets in before the mode is set */
     r = bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) == 0 ? 0 : -errno;
     (void)umask(old_mask);
-    if (r == 0) {
-        r = listener_change_unix(path, (uid_t)-1, group, &mode);
+    if (r != 0) {
+        (void)close(fd);
+        return r;
     }
+    r = listener_change_unix(path, (uid_t)-1, group, &mode);
     if (r == 0 && listen(fd, SOMAXCONN) != 0) {
         r = -errno;
     }
     if (r != 0) {
+        (void)unlink(path);
         (void)close(fd);
         return r;
     }

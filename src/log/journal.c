@@ -38,3 +38,8 @@ struct str journal_prefix(enum log_level level)
     ASSERT(false);
     return STR("");
 }
+
+struct str journal_prefix_on(int fd, enum log_level level)
+{
+    return journal_has(fd) ? journal_prefix(level) : STR("");
+}

@@ -18,3 +18,5 @@ bool journal_has(int fd);
 #define JOURNAL_PREFIX_LEN 3U
 /* "<N>" by syslog(3): <3> for LOG_ERROR to <7> for LOG_DEBUG. */
 struct str journal_prefix(enum log_level level);
+/* The same where fd is the journal, else nothing. */
+struct str journal_prefix_on(int fd, enum log_level level);

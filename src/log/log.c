@@ -74,6 +74,7 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
     msg = format_msg(msg_buf, msg_fmt, args);
     va_end(args);
     if (writer == NULL) {
+        text_put(&line, journal_prefix_on(STDERR_FILENO, level));
         event_line_put_plain(&line, level, event, fields, count, msg);
         put_stderr(text_str(&line));
         return;

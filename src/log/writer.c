@@ -61,6 +61,7 @@ static void say_on_stderr(const char *what, const char *why)
     struct text line = TEXT_OVER(bytes);
     ssize_t written;
 
+    text_put(&line, journal_prefix_on(STDERR_FILENO, LOG_WARNING));
     text_printf(&line, "viaduct: warning: log: %s%s%s\n", what, why[0] != '\0' ? ": " : "", why);
     if (poll(&poller, 1, 0) == 1 && (poller.revents & POLLOUT)) {
         written = write(STDERR_FILENO, line.ptr, line.len);

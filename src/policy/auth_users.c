@@ -162,6 +162,7 @@ static int read_text(struct reader *reader, struct str text)
 {
     int r = 0;
 
+    text = str_skip_bom(text);
     while (text.len > 0 && r == 0) {
         struct str line = str_head(text, str_find(text, '\n'));
 

@@ -290,10 +290,27 @@ struct evbuffer *admin_take_body(struct admin_request *request)
     return body;
 }
 
+/* RFC 9110 9.3.2: no content, which evhttp would send; its length where that is known, as it is not
+ * of an answer in pieces. */
+static void leave_out(struct admin_request *request, struct evbuffer *body)
+{
+    char length[32];
+
+    if (evbuffer_get_length(body) > 0) {
+        (void)snprintf(length, sizeof(length), "%zu", evbuffer_get_length(body));
+        admin_set_field(request, "Content-Length", length);
+        (void)evbuffer_drain(body, evbuffer_get_length(body));
+    }
+}
+
 static void send_answer(struct admin_request *request, unsigned status)
 {
     struct admin_client *client = admin_client_of(request);
     struct evbuffer *body = admin_take_body(request);
+
+    if (body && evhttp_request_get_command(request->http) == EVHTTP_REQ_HEAD) {
+        leave_out(request, body);
+    }
 
     admin_begin_answer(request);
     evhttp_send_reply(request->http, (int)status, NULL, body);

@@ -23,6 +23,7 @@
 #include "io/mailbox.h"
 #include "server/admin.h"
 
+struct auth;
 struct bufferevent;
 struct connections;
 struct conf;
@@ -49,6 +50,7 @@ struct admin_listener {
 struct admin_view {
     struct ref ref;
     struct snapshot *snapshot;        /* shared ref */
+    struct auth *auth;                /* borrowed; NULL: there has been no users file yet */
     struct admin_listener *listeners; /* owned, with their strings */
     size_t listener_count;
 };

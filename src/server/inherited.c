@@ -36,12 +36,18 @@ struct str inherited_name(size_t i)
     return name;
 }
 
+static bool has_option(int fd, int option, int value)
+{
+    int found = 0;
+    socklen_t len = sizeof(found);
+
+    return getsockopt(fd, SOL_SOCKET, option, &found, &len) == 0 && found == value;
+}
+
+/* For streams: packets, which unix sockets have too, would be cut. */
 static bool is_listening(int fd)
 {
-    int listening = 0;
-    socklen_t len = sizeof(listening);
-
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+    return has_option(fd, SO_ACCEPTCONN, 1) && has_option(fd, SO_TYPE, SOCK_STREAM);
 }
 
 int inherited_take(size_t i, struct sockaddr_storage *ret, char *error, size_t error_cap)

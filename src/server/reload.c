@@ -120,7 +120,7 @@ static void tell_change(void *arg, const struct conf_change *change)
         LOG_TEXT("after", change->after),
     };
 
-    s->reload.changes++;
+    s->reload.changes += !change->is_old;
     s->reload.needs_restart |= change->needs_restart;
     log_fields(change->needs_restart ? LOG_WARNING : LOG_NOTICE, "reload", fields,
                ARRAY_LEN(fields), "%s",
@@ -222,7 +222,7 @@ static void put_in_force(struct server *s)
     r->replaced = s->snapshot;
     s->snapshot = r->loaded;
     r->loaded = NULL;
-    conf_diff(r->replaced->conf, s->snapshot->conf, tell_change, s);
+    conf_diff(s->started, r->replaced->conf, s->snapshot->conf, tell_change, s);
     policy_diff_lists(r->replaced->policy, s->snapshot->policy, tell_list, s);
     announce_listeners(s);
     sockets_commit(&s->sockets, &r->plan, s->snapshot->conf);
@@ -372,10 +372,16 @@ static void load(struct aside_task *task)
 {
     struct server *s = CONTAINER_OF(task, struct server, reload.load);
     struct reload *r = &s->reload;
+    struct conf_load_options source = *s->source;
 
     r->messages.reading = on_reading;
     r->messages.arg = &r->progress;
-    r->error = snapshot_load(s->source, s->snapshot, &r->loaded, &r->messages);
+    /* A file that was there is missed when it is gone: who has moved it away, or lost it, does not
+     * mean the built-in rules, which let in whom it kept out. */
+    if (!source.path) {
+        source.path = s->snapshot->conf->source;
+    }
+    r->error = snapshot_load(&source, s->snapshot, &r->loaded, &r->messages);
     mailbox_send(r->mailbox, &r->loaded_mail);
 }
 

@@ -36,6 +36,8 @@ static const char *advice(const struct args *args, const struct admin_place *pla
                    : "the daemon is stopped, or busy beyond measure";
     case -EPROTO:
         return "is that viaduct's admin socket?";
+    case -E2BIG:
+        return "leave out the path of the URL: no rule looks at it";
     default:
         return *place->why ? "is viaduct running? -s SOCKET names another place, -c FILE the "
                              "configuration that does"
@@ -46,6 +48,7 @@ static const char *advice(const struct args *args, const struct admin_place *pla
 static const char *error_text(int error)
 {
     return error == -EPROTO      ? "no whole answer"
+           : error == -E2BIG     ? "the question is too long to be asked there"
            : error == -ETIMEDOUT ? "nobody has answered in time"
                                  : strerror(-error);
 }

@@ -136,6 +136,16 @@ static void on_signal_fd(void *arg, int fd, unsigned what)
     }
 }
 
+void server_hold_signals(void)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR1);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 /* Before any thread starts, so that all inherit the mask. */
 static int watch_signals(struct server *s)
 {
@@ -464,6 +474,7 @@ static void take_apart(struct server *s, int status)
     }
     loop_free(s->loop);
     snapshot_unref(s->snapshot);
+    conf_free(s->started);
     mem_free(s);
 }
 
@@ -473,6 +484,7 @@ int server_run(struct snapshot *snapshot, const struct conf_load_options *source
     struct server *s = mem_zalloc_or_die(sizeof(*s));
 
     s->snapshot = snapshot;
+    s->started = conf_share(snapshot->conf);
     s->source = source;
     s->signal_fd = -1;
     s->pulse.notify.fd = -1;

@@ -32,6 +32,7 @@ struct server {
     enum server_phase phase;
     const struct conf_load_options *source; /* borrowed: where the configuration comes from */
     struct snapshot *snapshot;              /* shared ref: in force */
+    struct conf *started;                   /* shared ref: what wants a restart is as in this one */
     struct auth *auth;                      /* owned; NULL: there has been no users file yet */
     struct log_writer *writer;              /* owned */
     struct sockets sockets;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,16 +57,26 @@ struct socket_set *socket_set_new(struct list *list, size_t fd_count)
     return set;
 }
 
+bool socket_set_has_file(const struct socket_set *set)
+{
+    struct stat st;
+
+    if (lstat(set->path, &st) != 0) {
+        return errno != ENOENT && errno != ENOTDIR;
+    }
+    return st.st_dev == set->device && st.st_ino == set->inode;
+}
+
 /* Closes what no worker has; the file of a unix socket of ours goes. */
 static void set_stop(struct socket_set *set)
 {
     for (size_t k = 0; k < set->fd_count; k++) {
         if (set->fds[k] >= 0) {
-            (void)close(set->fds[k]);
-            set->fds[k] = -1;
-            if (set->path && !set->inherited) {
+            if (set->path && !set->inherited && socket_set_has_file(set)) {
                 (void)unlink(set->path);
             }
+            (void)close(set->fds[k]);
+            set->fds[k] = -1;
         }
     }
 }
@@ -111,6 +122,16 @@ const char *sockets_keep_name(struct sockets *sockets, struct str text)
     return name->text;
 }
 
+/* The path of a unix socket, @NAME of an abstract one; NULL: memory is out. */
+static char *dup_path(const struct sockaddr_un *un)
+{
+    char path[sizeof(un->sun_path) + 1] = "@";
+    bool is_abstract = un->sun_path[0] == '\0';
+
+    memcpy(path + is_abstract, un->sun_path + is_abstract, sizeof(un->sun_path) - is_abstract);
+    return mem_strdup(path);
+}
+
 static int take_inherited(struct sockets *sockets, size_t i, char *error, size_t error_cap)
 {
     struct str name = inherited_name(i);
@@ -124,9 +145,7 @@ static int take_inherited(struct sockets *sockets, size_t i, char *error, size_t
     set->inherited = true;
     set->fds[0] = fd;
     if (sa.ss_family == AF_UNIX) {
-        const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&sa;
-
-        set->path = mem_strndup(un->sun_path, strnlen(un->sun_path, sizeof(un->sun_path)));
+        set->path = dup_path((const struct sockaddr_un *)(const void *)&sa);
         set->addr.kind = ADDR_UNIX;
     } else {
         set->addr = addr_from_sockaddr(&sa);

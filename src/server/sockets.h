@@ -25,8 +25,10 @@ struct socket_set {
     struct addr addr;  /* as bound; ADDR_UNIX: see path */
     const char *path;  /* of a unix socket; owned */
     const char *name;  /* of an inherited socket; NULL: none; lives as long as struct sockets */
-    mode_t mode;       /* of a unix socket of ours, as gid */
+    mode_t mode;       /* of a unix socket of ours, as all until inherited */
     gid_t gid;
+    dev_t device; /* of its file: another one may have its place by now */
+    ino_t inode;
     bool inherited;  /* never ours to close or remove while the daemon runs */
     bool is_foreign; /* ours, but another user's than we are: sockets_give_to failed */
     bool

@@ -57,6 +57,12 @@ static int use(struct planning *p, const struct conf_listener *listener, struct 
     return 0;
 }
 
+/* A unix socket of ours whose file was removed is one that nobody can reach any more. */
+static bool is_reachable(const struct socket_set *set)
+{
+    return !set->path || set->inherited || socket_set_has_file(set);
+}
+
 /* What is open already, ours for the same purpose or inherited, and not used by this plan yet;
  * NULL: nothing. */
 static struct socket_set *find_open(const struct planning *p, const struct addr *asked,
@@ -67,7 +73,8 @@ static struct socket_set *find_open(const struct planning *p, const struct addr 
         bool same = path ? set->path && strcmp(set->path, path) == 0
                          : !set->path && addr_eq(&set->asked, asked);
 
-        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set)) {
+        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set) &&
+            is_reachable(set)) {
             return set;
         }
     }
@@ -218,6 +225,35 @@ static int find_group(struct planning *p, const struct permissions *who, gid_t *
     return 0;
 }
 
+static int open_unix_set(struct socket_set *set, const char *path)
+{
+    struct stat st;
+    int r;
+
+    set->path = mem_strdup(path);
+    if (!set->path) {
+        return -ENOMEM;
+    }
+    r = listener_open_unix(path, set->mode, set->gid, &set->fds[0]);
+    if (r == 0 && lstat(path, &st) != 0) {
+        r = -errno;
+    }
+    if (r == 0) {
+        set->device = st.st_dev;
+        set->inode = st.st_ino;
+    }
+    return r;
+}
+
+/* Who waits in the queue of the one would be served by the other. */
+static const char *hint_of_path(const struct planning *p, const struct socket_set *set, int error)
+{
+    return error == -EADDRINUSE && find_open(p, NULL, set->path, !set->is_admin)
+               ? "; by ourselves, for another purpose: give it up in one reload, and take it in "
+                 "the next"
+               : "";
+}
+
 /* As get_ip, of a path. */
 static int get_unix(struct planning *p, const char *path, const struct permissions *who,
                     bool is_admin, struct socket_set **ret)
@@ -244,11 +280,10 @@ static int get_unix(struct planning *p, const char *path, const struct permissio
     set->asked = set->addr;
     set->mode = who->mode;
     set->gid = group;
-    set->path = mem_strdup(path);
-    r = set->path ? listener_open_unix(path, who->mode, group, &set->fds[0]) : -ENOMEM;
+    r = open_unix_set(set, path);
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
-        return fail_bind(p, name, r, "");
+        return fail_bind(p, name, r, hint_of_path(p, set, r));
     }
     *ret = set;
     return 0;

@@ -96,6 +96,19 @@ def test_healthz(site):
     assert head.get("Cache-Control") == "no-store"
 
 
+def test_head_is_the_head_of_get(site):
+    """Nothing behind it, whatever the page."""
+    for page in ("/healthz", "/status", "/rules", "/explain?target=127.0.0.1:80", "/", "/nothing"):
+        peer = site.lab.client(site.socket)
+        peer.request("HEAD", page, [("Host", "localhost")])
+        head = peer.read_response(to="HEAD")
+        assert peer.read_to_end() == b"", page
+        answer = site.ask(page)
+        assert head.status == answer.status
+        if head.has("Content-Length"):
+            assert abs(int(head.get("Content-Length")) - len(answer.body)) < 8, page  # ages grow
+
+
 def test_index_names_the_routes(site):
     paths = {route["path"] for route in site.json("/")["routes"]}
     assert {"/", "/healthz", "/status", "/rules", "/explain", "/reload"} <= paths
@@ -865,6 +878,9 @@ def test_explain_command(lab, tmp_path):
     assert local.stdout == denied.stdout
     assert site.command("explain", "127.0.0.1:80", "--json").returncode == 0
     assert site.command("explain", "nothing.invalid:80").returncode == 3
+    long = site.command("explain", "http://127.0.0.1/" + "a" * 5000)
+    assert (long.returncode, long.stdout) == (3, "")
+    assert "too long to be asked there; leave out the path of the URL" in long.stderr
     wrong = site.command("explain", "x")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     asked = site.command(

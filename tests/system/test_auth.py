@@ -603,6 +603,28 @@ def test_users_file_is_followed(lab, start, users, workers):
     assert proxy.wait_for_log(event="users", level="notice")["msg"].endswith("has changed: 2 users")
 
 
+def test_the_daemon_explains_by_the_users_that_it_follows(lab, start, users, tmp_path):
+    """Be it that nobody has shown credentials since the file changed, or that it is read just then."""
+    socket_path = tmp_path / "admin.sock"
+    start(STAFF, f"admin.address=unix:{socket_path}")
+
+    def verdict(user):
+        result = subprocess.run(
+            [viaduct_harness.binary(), "explain", "-s", f"unix:{socket_path}", "--json", "--user", user,
+             "127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=60,
+        )
+        return json.loads(result.stdout)["verdict"]
+
+    assert (verdict("alice"), verdict("carl")) == ("allow", "challenge")
+    users(f"carl:{QUICK}\n")
+    wait_until(lambda: verdict("carl") == "allow", "the new user to be known")
+    assert verdict("alice") == "challenge"
+    users("".join(f"user{n}:{QUICK}\n" for n in range(MANY // 10)))
+    wait_until(lambda: verdict("user7") == "allow", "the new users to be known")
+    users("carl:hunter2\n")
+    assert verdict("user7") == "allow", "those read before stay"
+
+
 MANY = 300_000
 
 

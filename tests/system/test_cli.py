@@ -129,6 +129,16 @@ def test_messages_are_in_the_order_of_the_files(tmp_path):
     assert lines["ads"] == sorted(lines["ads"]) and lines["ads"][-1] == 1000
 
 
+def test_a_file_that_is_something_else_is_told_of_in_1000_lines(tmp_path):
+    """Each line of it is wrong. A daemon that is told to reload it must not hold them all."""
+    path = write(tmp_path / "v.ini", "[server]\n" + "nmae = x\n" * 5000)
+    result = run("check", "-c", path)
+    lines = result.stdout.splitlines()
+    assert (result.returncode, len(lines)) == (78, 1001)
+    assert lines[999].startswith(f"{path}:1001: server.nmae: unknown key")
+    assert lines[1000] == f"{path}:1002: there are more errors; the first 1000 are told"
+
+
 def test_check_prints_warnings_and_is_content(tmp_path):
     path = write(tmp_path / "v.ini", "[pool]\nidle_total = 1\n")
     result = run("check", "-c", path)

@@ -109,6 +109,22 @@ def test_unix_socket_is_removed_at_the_end(lab, tmp_path):
     assert not path.exists()
 
 
+def test_a_unix_socket_of_somebody_else_is_left_alone(lab, tmp_path):
+    """Its file was removed by hand, and another daemon has that place now."""
+    path, admin = tmp_path / "proxy.sock", tmp_path / "admin.sock"
+    options = (f"listen u.address=unix:{path}", f"admin.address=unix:{admin}")
+    first = lab.fresh(*options)
+    first.wait_for_log(event="admin", msg="listening")
+    path.unlink()
+    admin.unlink()
+    second = lab.fresh(*options)
+    second.wait_for_log(event="admin", msg="listening")
+    first.stop()
+    lab.own.remove(first)
+    assert path.is_socket() and admin.is_socket()
+    assert works(lab, str(path))
+
+
 def start_failing(tmp_path, *options):
     """Starts a daemon that must end with status 1; returns what it said."""
     config = tmp_path / "failing.ini"
@@ -219,6 +235,25 @@ def test_inherited_unix_socket(lab, tmp_path):
     proxy = activated(lab, [sock], "listen s.address=systemd")
     assert works(lab, path)
     assert proxy.wait_for_log(event="request")["client"] == f"unix:{os.getuid()}"
+
+
+def test_inherited_abstract_sockets_have_names(lab):
+    """Of a unix socket without a file; the log shows it as systemd writes it."""
+    name = f"viaduct-test-{os.getpid()}"
+    sock = high(listening(socket.AF_UNIX, f"\0{name}"))
+    proxy = activated(lab, [sock], "listen s.address=systemd")
+    assert proxy.addresses() == [f"unix:@{name}"]
+    assert works(lab, f"\0{name}")
+
+
+def test_inherited_socket_of_another_kind_is_none(lab, tmp_path):
+    """ListenSequentialPacket= where ListenStream= was meant."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(tmp_path / "packets"))
+        sock.listen()
+        number = high(sock.dup())
+        with pytest.raises(AssertionError, match="inherited descriptor 3 is no listening socket"):
+            activated(lab, [number], "listen s.address=systemd")
 
 
 def test_inherited_socket_that_matches_an_address_is_used_for_it(lab):

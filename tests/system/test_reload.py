@@ -94,6 +94,82 @@ def test_an_error_leaves_the_old_one_in_force(lab):
     assert site.reload(LISTEN)["level"] == "notice"
 
 
+# An /etc of its own, whose viaduct/ is the directory of the daemon's file; then the daemon, without
+# the -c of the harness.
+ETC = """
+program=$1 etc=ETC_COPY file=$4
+shift 4
+mkdir -p "$etc/viaduct"
+for name in passwd group hosts nsswitch.conf resolv.conf ld.so.cache; do
+    if [ -e "/etc/$name" ]; then cp "/etc/$name" "$etc/"; fi
+done
+mount --bind "$etc" /etc
+mount --bind "${file%/*}" /etc/viaduct
+exec "$program" serve "$@"
+"""
+
+
+@pytest.fixture
+def own_etc(tmp_path):
+    """Words before a command line of the harness."""
+    words = ["unshare", "-m"] if os.getuid() == 0 else ["unshare", "-r", "-m"]
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mount namespaces may not be made here")
+    return [*words, "sh", "-ec", ETC.replace("ETC_COPY", str(tmp_path / "etc")), "sh"]
+
+
+def test_a_default_file_that_leads_nowhere_is_no_missing_one(own_etc, tmp_path):
+    """Somebody has meant it to be read."""
+    link = tmp_path / "viaduct.ini"
+    link.symlink_to("/no/such/file")
+    result = subprocess.run(
+        [*own_etc, viaduct_harness.binary(), "serve", "-c", link, "-o", "listen a.address=192.0.2.99:1"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert result.returncode == 78
+    assert result.stderr.startswith("/etc/viaduct/viaduct.ini: cannot be read: ")
+
+
+def test_the_default_file_is_missed_when_it_is_gone(lab, own_etc):
+    """The built-in rules would let in whom it kept out."""
+    rules = LISTEN + "[access]\nnobody = deny to any\n"
+    site = Site(lab, rules, wrapper=own_etc)
+    start = site.proxy.wait_for_log(event="start", msg="viaduct serves")
+    assert start["configuration"] == "/etc/viaduct/viaduct.ini"
+    site.path.rename(site.path.with_suffix(".away"))
+    end = site.reload()
+    assert (end["level"], end["generation"]) == ("error", "1")
+    message = site.proxy.find_lines(event="configuration", level="error")[-1]["msg"]
+    assert message.startswith("/etc/viaduct/viaduct.ini: cannot be read: ")
+    assert serves(lab, site.proxy) == 403
+    assert site.reload(rules)["generation"] == "2"
+
+
+# Both signals while a list of names is being read: what begins as this shell is the daemon then.
+EARLY = """
+(
+    while kill -0 $$ && ! ls -l /proc/$$/fd | grep -q /names; do :; done
+    kill -HUP $$
+    kill -USR1 $$
+) >/dev/null 2>&1 &
+exec "$0" "$@"
+"""
+
+
+def test_signals_that_come_before_it_serves_wait(lab, tmp_path):
+    names = tmp_path / "names"
+    names.write_text("".join(f"a{number}.example\n" for number in range(500_000)))
+    rules = LISTEN + f"[access]\nlisted = deny hosts {names}\n"
+    site = Site(lab, rules, wrapper=["sh", "-c", EARLY])
+    wait_until(site.ends, "the reload that HUP has asked for")
+    assert site.ends()[-1]["generation"] == "2"
+    assert site.proxy.find_lines(event="log")[0]["msg"].startswith("USR1: ")
+    site.proxy.note_idle()
+
+
 def test_what_began_goes_on_as_it_began(lab):
     """A response that is on its way when its target is forbidden, and its log line."""
     site = Site(lab, LISTEN)
@@ -189,6 +265,32 @@ def test_somebody_else_s_address_of_our_port_is_taken(lab):
         assert end["level"] == "error"
 
 
+def test_a_socket_file_that_was_removed_is_made_anew(lab, tmp_path):
+    """Else nobody could come by it until a restart, and no command could ask for a reload."""
+    path, admin = tmp_path / "a.sock", tmp_path / "admin.sock"
+    site = Site(lab, f"[listen a]\naddress = unix:{path}\n[admin]\naddress = unix:{admin}\n")
+    origin = lab.origin()
+    client = lab.client(str(path))
+    assert client.get(origin.url()).status == 200
+    path.unlink()
+    admin.unlink()
+    assert site.reload()["level"] == "notice"
+    assert admin.is_socket()
+    assert lab.client(str(path)).get(origin.url()).status == 200
+    assert client.get(origin.url()).status == 200
+
+
+def test_a_unix_socket_of_ours_for_another_purpose(lab, tmp_path):
+    """Who waits in its queue would get what was never meant for him."""
+    path = tmp_path / "a.sock"
+    site = Site(lab, LISTEN + f"[listen b]\naddress = unix:{path}\n")
+    assert site.reload(LISTEN + f"[admin]\naddress = unix:{path}\n")["level"] == "error"
+    assert site.proxy.find_lines(event="configuration")[-1]["msg"] == (
+        f"{site.path}:4: cannot listen on unix:{path}: Address already in use; by ourselves, for "
+        "another purpose: give it up in one reload, and take it in the next"
+    )
+
+
 def test_a_group_that_there_is_not(lab, tmp_path):
     """Of a socket that stays, too: a start would fail over it."""
     listen = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\n"
@@ -208,6 +310,22 @@ def test_keys_that_need_a_restart_say_so(lab, key, value):
     change = site.changes()[key]
     assert change["level"] == "warning" and "restart" in change["msg"]
     assert serves(lab, site.proxy) == 200
+
+
+def test_a_restart_is_due_until_what_runs_is_asked_for_again(lab):
+    """Told by each reload until then, and not of the way back."""
+    workers = "[server]\nworkers = {}\n" + LISTEN
+    site = Site(lab, workers.format(2))
+    for number in (7, 7, 8, 2):
+        site.reload(workers.format(number))
+    said = site.proxy.find_lines(event="reload", key="server.workers")
+    assert [(line["level"], line["before"], line["after"]) for line in said] == [
+        ("warning", "2", "7"),
+        ("warning", "2", "7"),
+        ("warning", "2", "8"),
+        ("notice", "8", "2"),
+    ]
+    assert [end["changes"] for end in site.ends()] == ["1", "0", "1", "1"]
 
 
 def test_asked_twice_at_once(lab):
@@ -398,6 +516,19 @@ def test_what_a_reload_cannot_do_as_server_user(public, lab):
         f"unix:{path}: cannot change its permissions: Operation not permitted; "
         "server.user is no member of that group: restart"
     )
+
+
+@as_root
+def test_a_socket_that_is_refused_leaves_no_file(public, lab):
+    """It could not be given to its group."""
+    lab.directory = public
+    new = public / "new"
+    new.mkdir()
+    shutil.chown(new, "nobody")
+    site = Site(lab, LISTEN, "server.user=nobody")
+    end = site.reload(LISTEN + f"[listen b]\naddress = unix:{new}/b.sock\ngroup = daemon\n")
+    assert end["level"] == "error"
+    assert not list(new.iterdir())
 
 
 def permissions(path):

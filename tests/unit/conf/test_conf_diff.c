@@ -44,7 +44,7 @@ static const char *told(void)
 {
     struct text out = TEXT_OVER(told_buf);
 
-    conf_diff(before, after, tell, &out);
+    conf_diff(before, before, after, tell, &out);
     return text_cstr(&out);
 }
 

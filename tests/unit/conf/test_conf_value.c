@@ -201,6 +201,12 @@ Test(conf_value, reads_every_kind_of_address)
     cr_assert(!b[0].is_default);
 }
 
+Test(conf_value, takes_an_address_that_an_ipv6_one_stands_for)
+{
+    EXPECT_GOOD("listen", "address", "[::ffff:10.0.0.1]:1", "10.0.0.1:1");
+    EXPECT_GOOD("admin", "address", "[::ffff:10.0.0.1]:1", "10.0.0.1:1");
+}
+
 Test(conf_value, takes_port_0_in_a_listener)
 {
     EXPECT_GOOD("listen", "address", "127.0.0.1:0, *:0", "127.0.0.1:0, *:0");
