@@ -127,6 +127,13 @@ void conf_messages_sort(struct conf_messages *messages)
     }
 }
 
+void conf_messages_reading(const struct conf_messages *messages, const char *path)
+{
+    if (messages->reading) {
+        messages->reading(messages->arg, path);
+    }
+}
+
 void conf_messages_deinit(struct conf_messages *messages)
 {
     for (size_t i = 0; i < messages->count; i++) {

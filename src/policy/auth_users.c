@@ -245,8 +245,10 @@ int auth_users_load(const char *path, struct conf_origin origin, struct conf_mes
     struct file_stamp stamp;
     char *text = NULL;
     size_t len = 0;
-    int r = file_read(path, AUTH_USERS_MAX_BYTES, &stamp, &text, &len);
+    int r;
 
+    conf_messages_reading(messages, path);
+    r = file_read(path, AUTH_USERS_MAX_BYTES, &stamp, &text, &len);
     if (r != 0) {
         if (r == -ENOMEM) {
             return r;

@@ -202,6 +202,7 @@ int admin_new(struct server *s, struct admin_view *view, const struct socket_set
     view->auth = s->auth;
     admin->view = view;
     admin->shop = &s->shop;
+    admin->progress = &s->reload.progress;
     admin->start_ms = clock_mono_ms();
     admin->listen_mail.read = read_listen;
     admin->stop_mail.read = read_stop;

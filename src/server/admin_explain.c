@@ -22,7 +22,7 @@ struct admin_explain {
     bool colours;
     struct explain_question question;
     struct auth_desk *desk; /* owned; NULL: it is about no user */
-    struct auth_wait wait;  /* for the users file, which has changed */
+    struct auth_wait wait;  /* for the users file to be looked at */
     struct task grave;
     struct explain_answer answer;
     struct explain_job *job; /* owned */

@@ -133,6 +133,7 @@ def test_status(lab, site):
     assert during["tunnels"] == 1
     assert during["connections"]["used"] == 2
     assert during["descriptors"]["used"] >= 3
+    assert during["reload"] == {"state": "idle", "seconds": 0, "file": None}
     shown = site.text("/status")
     assert "tunnels           1\n" in shown
     assert f"configuration     {site.proxy.config}, generation 1\n" in shown
@@ -462,8 +463,10 @@ def test_other_methods(site, method):
 
 
 def test_the_method_a_route_takes(site):
-    answer = site.ask("/reload")
-    assert (answer.status, answer.get("Allow")) == (405, "POST")
+    answer = site.ask("/connections/x")
+    assert (answer.status, answer.get("Allow")) == (405, "DELETE")
+    answer = site.ask("/reload", "DELETE")
+    assert (answer.status, answer.get("Allow")) == (405, "GET, HEAD, POST")
     answer = site.ask("/status", "POST")
     assert (answer.status, answer.get("Allow")) == (405, "GET, HEAD")
     assert site.ask("/nothing").status == 404
