@@ -201,6 +201,8 @@ void conf_messages_add(struct conf_messages *messages, bool is_warning, struct c
 /* As a person reads them, however they were found: file by file, in the order in which the first
  * message of each came, and by line; what is said of a file as a whole stands behind its lines. */
 void conf_messages_sort(struct conf_messages *messages);
+/* A time as it is written in the file, with the largest unit that fits. */
+void conf_time_put(uint64_t value_ms, struct text *out);
 /* FILE:LINE, FILE, "-o N" or "built-in". */
 void conf_origin_put(struct text *out, struct conf_origin origin);
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */
