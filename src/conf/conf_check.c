@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "conf/conf.h"
 #include "conf/conf_keys.h"
@@ -242,18 +243,31 @@ static int missing_directory(const char *path)
     return access(directory, F_OK) == 0 || errno == EACCES ? 0 : errno;
 }
 
+/* One that names nothing at all is no mistake where nobody wrote it down. */
+static void check_hosts(const struct conf *conf, struct conf_messages *messages)
+{
+    struct conf_origin origin = conf_origin_of(conf, "dns", "hosts");
+    struct file_stamp stamp;
+    int fd = -1;
+    int error = origin.file ? file_open(conf->dns.hosts_path, &stamp, &fd) : 0;
+
+    if (error != 0) {
+        conf_messages_add(messages, true, origin, "dns.hosts = %s: %s", conf->dns.hosts_path,
+                          error == FILE_NOT_REGULAR ? "not a regular file: it names no host"
+                                                    : strerror(-error));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
 static void check_machine(const struct conf *conf, struct conf_messages *messages)
 {
-    struct conf_origin hosts = conf_origin_of(conf, "dns", "hosts");
     int log_error = conf->log.path ? missing_directory(conf->log.path) : 0;
 
     if (user_is_missing(conf->server.user)) {
         conf_messages_add(messages, false, conf_origin_of(conf, "server", "user"),
                           "server.user = %s: no such user", conf->server.user);
-    }
-    if (hosts.file && access(conf->dns.hosts_path, R_OK) != 0) {
-        conf_messages_add(messages, true, hosts, "dns.hosts = %s: %s", conf->dns.hosts_path,
-                          strerror(errno));
     }
     if (log_error != 0) {
         conf_messages_add(messages, true, conf_origin_of(conf, "log", "destination"),
@@ -273,5 +287,6 @@ void conf_check(const struct conf *conf, struct conf_messages *messages)
     check_admin(conf, messages);
     check_admin_clash(conf, messages);
     check_pairs(conf, messages);
+    check_hosts(conf, messages);
     check_machine(conf, messages);
 }
