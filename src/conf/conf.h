@@ -75,6 +75,7 @@ struct conf_listener {
     size_t bind_count;
     mode_t mode;       /* of a unix socket */
     const char *group; /* NULL: none */
+    gid_t gid;         /* of group, as the load found it; (gid_t)-1: none, or nobody could tell */
     enum conf_forwarded forwarded;
     struct conf_origin origin;
 };
@@ -156,6 +157,7 @@ struct conf {
         struct conf_bind address; /* CONF_BIND_IP, _UNIX, _OFF or _AUTO */
         mode_t mode;              /* of a unix socket */
         const char *group;        /* NULL: none */
+        gid_t gid;                /* as that of a listener */
         struct conf_addr *allow;  /* owned */
         size_t allow_count;
         bool write;

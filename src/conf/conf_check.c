@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "conf/conf.h"
 #include "conf/conf_keys.h"
@@ -18,7 +19,8 @@
 #include "conf/conf_value.h"
 
 #define UNIX_MODE_DEFAULT 0660
-#define ACCOUNT_BUF_BYTES 16384 /* of one entry of passwd or group */
+#define ACCOUNT_BUF_BYTES 16384 /* of one entry of passwd, and of most of group */
+#define ACCOUNT_MAX_BYTES (ACCOUNT_BUF_BYTES << 12)
 
 static bool is_unspecified(const struct addr *addr)
 {
@@ -111,19 +113,29 @@ static bool user_is_missing(const char *name)
     return name && getpwnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
 }
 
-static bool group_is_missing(const char *name)
+/* True when there is none of that name. Here, once, because a database may be far away and slow:
+ * whoever puts the configuration in force has others waiting. */
+static bool find_group(const char *name, gid_t *ret)
 {
-    char buf[ACCOUNT_BUF_BYTES];
     struct group entry;
     struct group *found = NULL;
+    int error = name ? ERANGE : EINVAL;
 
-    return name && getgrnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
+    /* An entry has all members of its group. */
+    for (size_t cap = ACCOUNT_BUF_BYTES; error == ERANGE && cap <= ACCOUNT_MAX_BYTES; cap *= 4) {
+        char *buf = mem_alloc(cap);
+
+        error = buf ? getgrnam_r(name, &entry, buf, cap, &found) : ENOMEM;
+        mem_free(buf);
+    }
+    *ret = error == 0 && found ? entry.gr_gid : (gid_t)-1;
+    return error == 0 && !found;
 }
 
-static void check_listener(const struct conf *conf, const struct conf_section *section,
+static void check_listener(struct conf *conf, const struct conf_section *section,
                            struct conf_messages *messages)
 {
-    const struct conf_listener *listener = &conf->listeners[section->listener];
+    struct conf_listener *listener = &conf->listeners[section->listener];
     const struct conf_slot *group =
         &section->slots[conf_key_index(conf_key_find("listen", STR("group")))];
     const struct conf_slot *mode =
@@ -132,7 +144,7 @@ static void check_listener(const struct conf *conf, const struct conf_section *s
     for (size_t i = 0; i < listener->bind_count; i++) {
         check_bind(conf, section->listener, i, messages);
     }
-    if (group_is_missing(listener->group)) {
+    if (find_group(listener->group, &listener->gid)) {
         conf_messages_add(messages, false, group->origin, "listen %s.group = %s: no such group",
                           listener->name, listener->group);
     }
@@ -176,12 +188,12 @@ static void check_admin_clash(const struct conf *conf, struct conf_messages *mes
     }
 }
 
-static void check_admin(const struct conf *conf, struct conf_messages *messages)
+static void check_admin(struct conf *conf, struct conf_messages *messages)
 {
     enum conf_bind_kind kind = conf->admin.address.kind;
     bool is_unix = kind == CONF_BIND_UNIX || kind == CONF_BIND_AUTO;
 
-    if (group_is_missing(conf->admin.group)) {
+    if (find_group(conf->admin.group, &conf->admin.gid)) {
         conf_messages_add(messages, false, conf_origin_of(conf, "admin", "group"),
                           "admin.group = %s: no such group", conf->admin.group);
     }
@@ -277,7 +289,7 @@ static void check_machine(const struct conf *conf, struct conf_messages *message
     }
 }
 
-void conf_check(const struct conf *conf, struct conf_messages *messages)
+void conf_check(struct conf *conf, struct conf_messages *messages)
 {
     for (const struct conf_section *s = conf->state->sections; s; s = s->next) {
         if (s->kind->is_named) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
@@ -205,24 +204,17 @@ struct permissions {
     const char *kind, *name; /* "listen ", "lan": for messages */
     mode_t mode;
     const char *group; /* NULL: as it is */
+    gid_t gid;         /* (gid_t)-1: without a group, or the account database did not tell */
 };
 
-static int find_group(struct planning *p, const struct permissions *who, gid_t *ret)
+static int require_group(struct planning *p, const struct permissions *who)
 {
-    struct group *group;
-
-    *ret = (gid_t)-1;
-    if (!who->group) {
+    if (!who->group || who->gid != (gid_t)-1) {
         return 0;
     }
-    group = getgrnam(who->group);
-    if (!group) {
-        (void)snprintf(p->error, p->error_cap, "%s%s.group: there is no group %s", who->kind,
-                       who->name, who->group);
-        return -EINVAL;
-    }
-    *ret = group->gr_gid;
-    return 0;
+    (void)snprintf(p->error, p->error_cap, "%s%s.group: %s cannot be looked up just now", who->kind,
+                   who->name, who->group);
+    return -EAGAIN;
 }
 
 static int open_unix_set(struct socket_set *set, const char *path)
@@ -260,14 +252,13 @@ static int get_unix(struct planning *p, const char *path, const struct permissio
 {
     struct socket_set *set = find_open(p, NULL, path, is_admin);
     char name[256];
-    gid_t group;
     int r;
 
     if (set) {
         *ret = set;
         return 0;
     }
-    r = find_group(p, who, &group);
+    r = require_group(p, who);
     if (r != 0) {
         return r;
     }
@@ -279,7 +270,7 @@ static int get_unix(struct planning *p, const char *path, const struct permissio
     set->addr = (struct addr){.kind = ADDR_UNIX};
     set->asked = set->addr;
     set->mode = who->mode;
-    set->gid = group;
+    set->gid = who->gid;
     r = open_unix_set(set, path);
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
@@ -294,7 +285,8 @@ static struct permissions permissions_of(const struct conf_listener *listener)
     return (struct permissions){.kind = "listen ",
                                 .name = listener->name,
                                 .mode = listener->mode,
-                                .group = listener->group};
+                                .group = listener->group,
+                                .gid = listener->gid};
 }
 
 static int open_unix(struct planning *p, const struct conf_bind *bind,
@@ -309,8 +301,11 @@ static int open_unix(struct planning *p, const struct conf_bind *bind,
 
 static struct permissions permissions_of_admin(const struct conf *conf)
 {
-    return (struct permissions){
-        .kind = "", .name = "admin", .mode = conf->admin.mode, .group = conf->admin.group};
+    return (struct permissions){.kind = "",
+                                .name = "admin",
+                                .mode = conf->admin.mode,
+                                .group = conf->admin.group,
+                                .gid = conf->admin.gid};
 }
 
 static int open_admin(struct planning *p)
@@ -501,26 +496,25 @@ static void set_permissions(struct planning *p, const struct permissions *who,
                             struct socket_set *set)
 {
     gid_t given = (gid_t)-1;
-    gid_t group;
     int r;
 
-    if (find_group(p, who, &group) != 0) {
+    if (require_group(p, who) != 0) {
         log_event(LOG_WARNING, "listener", "%s", p->error);
         return;
     }
-    if (group == set->gid && who->mode == set->mode) {
+    if (who->gid == set->gid && who->mode == set->mode) {
         return;
     }
-    if (group != set->gid) {
-        given = group == (gid_t)-1 ? getegid() : group;
+    if (who->gid != set->gid) {
+        given = who->gid == (gid_t)-1 ? getegid() : who->gid;
     }
     r = listener_change_unix(set->path, (uid_t)-1, given, &who->mode);
     if (r != 0) {
         log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s%s",
-                  set->path, strerror(-r), hint_of_permissions(set, group, r));
+                  set->path, strerror(-r), hint_of_permissions(set, who->gid, r));
         return;
     }
-    set->gid = group;
+    set->gid = who->gid;
     set->mode = who->mode;
 }
 

@@ -53,6 +53,13 @@ class Site:
 
 LISTEN = "[listen a]\naddress = 127.0.0.1:0\n"
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+def permissions(path):
+    status = path.stat()
+    return stat.S_IMODE(status.st_mode), status.st_gid
+
 
 def serves(lab, proxy, origin=None):
     origin = origin or lab.origin()
@@ -300,6 +307,37 @@ def test_a_group_that_there_is_not(lab, tmp_path):
     assert "no-such-group" in site.proxy.find_lines(event="configuration")[-1]["msg"]
 
 
+def test_an_account_database_that_hangs_keeps_no_signal_waiting(lab, tmp_path):
+    """Groups are looked up aside, where the rest of a configuration is read, and nowhere else."""
+    library, hang = tmp_path / "accounts.so", tmp_path / "hang"
+    source = Path(__file__).with_name("load") / "accounts.c"
+    flags = ["-std=c17", "-D_GNU_SOURCE", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, "-o", library, source], check=True)
+    text = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\ngroup = some\n"
+    new = f"[listen b]\naddress = unix:{tmp_path}/b.sock\nmode = 0600\ngroup = others\n"
+    environment = {"LD_PRELOAD": str(library), "ACCOUNTS_HANG": str(hang)}
+    site = Site(lab, text, env=environment, release=True)
+    hang.touch()
+    end = site.reload(text + new + f"[admin]\naddress = unix:{tmp_path}/c.sock\ngroup = more\n")
+    assert (end["level"], end["generation"]) == ("notice", "2")
+    assert permissions(tmp_path / "b.sock") == (0o600, os.getegid())
+    site.proxy.note_idle()
+
+
+@as_root
+def test_a_group_with_many_members(lab, tmp_path):
+    """Its line in the file is longer than most."""
+    group, path = tmp_path / "group", tmp_path / "a.sock"
+    members = ",".join(f"member{i:05}" for i in range(20000))
+    group.write_text(f"root:x:0:\ncrowd:x:4711:{members}\n")
+    script = 'mount --bind "$0" /etc/group; exec "$@"'
+    lab.fresh(
+        config=f"[listen a]\naddress = 127.0.0.1:0, unix:{path}\ngroup = crowd\n",
+        wrapper=["unshare", "--mount", "sh", "-c", script, str(group)],
+    )
+    assert permissions(path) == (0o660, 4711)
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("server.workers", "3"), ("log.buffer", "8M"), ("log.destination", "/tmp/x")]
 )
@@ -492,9 +530,6 @@ def public():
         yield Path(directory)
 
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
 @as_root
 def test_what_a_reload_cannot_do_as_server_user(public, lab):
     """As viaduct(8) tells: a port below 1024, a unix socket in another's directory, a group that
@@ -529,11 +564,6 @@ def test_a_socket_that_is_refused_leaves_no_file(public, lab):
     end = site.reload(LISTEN + f"[listen b]\naddress = unix:{new}/b.sock\ngroup = daemon\n")
     assert end["level"] == "error"
     assert not list(new.iterdir())
-
-
-def permissions(path):
-    status = path.stat()
-    return stat.S_IMODE(status.st_mode), status.st_gid
 
 
 @as_root
