@@ -3,11 +3,13 @@
 /* What one value alone cannot tell: values that contradict each other, or the machine. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -104,13 +106,15 @@ static bool lacks_unix_bind(const struct conf_listener *listener)
 }
 
 /* Only an account database that answered "no such name" proves a mistake. */
-static bool user_is_missing(const char *name)
+static bool find_user(const char *name, uid_t *ret)
 {
     char buf[ACCOUNT_BUF_BYTES];
     struct passwd entry;
     struct passwd *found = NULL;
+    int error = name ? getpwnam_r(name, &entry, buf, sizeof(buf), &found) : EINVAL;
 
-    return name && getpwnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
+    *ret = error == 0 && found ? entry.pw_uid : (uid_t)-1;
+    return error == 0 && !found;
 }
 
 /* True when there is none of that name. Here, once, because a database may be far away and slow:
@@ -242,17 +246,37 @@ static void check_pairs(const struct conf *conf, struct conf_messages *messages)
     }
 }
 
-/* 0, or the errno for which no file could be made there, whoever tries. */
-static int missing_directory(const char *path)
+/* 0, or the errno with which we, as whom we now are, could not add to the file, or make it. */
+static int cannot_append(const char *path)
 {
     char directory[PATH_MAX];
     size_t len = (size_t)(strrchr(path, '/') - path);
+    struct stat st;
 
+    if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0) {
+        return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? EISDIR : 0;
+    }
+    if (errno != ENOENT) {
+        return errno;
+    }
     if (len >= sizeof(directory)) {
         return ENAMETOOLONG;
     }
     (void)snprintf(directory, sizeof(directory), "%.*s/.", (int)len, path);
-    return access(directory, F_OK) == 0 || errno == EACCES ? 0 : errno;
+    return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
+}
+
+/* What we may not counts only if we are the one who will open it. */
+static void check_log(const struct conf *conf, uid_t user, struct conf_messages *messages)
+{
+    int error = conf->log.path ? cannot_append(conf->log.path) : 0;
+
+    if (error == 0 || (error == EACCES && user != geteuid())) {
+        return;
+    }
+    conf_messages_add(messages, true, conf_origin_of(conf, "log", "destination"),
+                      "log.destination = %s: it cannot be opened%s, and a start will fail: %s",
+                      conf->log.path, error == EACCES ? " by server.user" : "", strerror(error));
 }
 
 /* One that names nothing at all is no mistake where nobody wrote it down. */
@@ -275,18 +299,13 @@ static void check_hosts(const struct conf *conf, struct conf_messages *messages)
 
 static void check_machine(const struct conf *conf, struct conf_messages *messages)
 {
-    int log_error = conf->log.path ? missing_directory(conf->log.path) : 0;
+    uid_t user;
 
-    if (user_is_missing(conf->server.user)) {
+    if (find_user(conf->server.user, &user)) {
         conf_messages_add(messages, false, conf_origin_of(conf, "server", "user"),
                           "server.user = %s: no such user", conf->server.user);
     }
-    if (log_error != 0) {
-        conf_messages_add(messages, true, conf_origin_of(conf, "log", "destination"),
-                          "log.destination = %s: the directory cannot be used, and a start will "
-                          "fail: %s",
-                          conf->log.path, strerror(log_error));
-    }
+    check_log(conf, user, messages);
 }
 
 void conf_check(struct conf *conf, struct conf_messages *messages)

@@ -639,6 +639,68 @@ def test_what_a_start_reads_is_read_as_server_user(public):
     assert check(path).returncode == 0
 
 
+@as_root
+@pytest.mark.parametrize("there", [False, True])
+def test_a_log_that_server_user_may_not_write(public, there):
+    """check and the start say the same."""
+    log, path = public / "access.log", public / "viaduct.ini"
+    if there:
+        log.touch(0o644)
+    path.write_text(f"{LISTEN}[server]\nuser = nobody\n[log]\ndestination = {log}\n")
+    warning = (
+        f"{path}:6: warning: log.destination = {log}: it cannot be opened by server.user, and a "
+        "start will fail: Permission denied\n"
+    )
+    assert check(path).stdout == f"{warning}{path}: ok\n"
+    serve = [str(viaduct_harness.binary()), "serve", "-c", str(path)]
+    result = subprocess.run(serve, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.returncode == 1
+    assert f"log.destination: {log}: Permission denied" in result.stderr
+    shutil.chown(log if there else public, "nobody")
+    assert check(path).stdout == f"{path}: ok\n"
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv becomes somebody else")
+def test_server_user_of_a_start_that_is_not_root_s(public, lab):
+    """It stays who it is, says so, and check has said it."""
+    lab.directory = public
+    nobody = pwd.getpwnam("nobody").pw_uid
+    other = ["setpriv", f"--reuid={nobody}", "--clear-groups"]
+    text = LISTEN + "[server]\nuser = daemon\n"
+    proxy = lab.fresh(config=text, wrapper=other)
+    warning = f"{proxy.config}:4: warning: server.user = daemon: only root can become another user"
+    assert proxy.wait_for_log(event="configuration", level="warning")["msg"] == warning
+    assert serves(lab, proxy) == 200
+    words = [*other, str(viaduct_harness.binary()), "check", "-c", str(proxy.config)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.stdout == f"{warning}\n{proxy.config}: ok\n"
+    proxy.config.write_text(text.replace("daemon", "nobody"))
+    result = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.stdout == f"{proxy.config}: ok\n"
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv takes the right to setuid(2)")
+def test_root_that_cannot_become_server_user(public):
+    """Of a container, say; check knows."""
+    path = public / "viaduct.ini"
+    path.write_text(LISTEN + "[server]\nuser = nobody\n")
+    words = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid", str(viaduct_harness.binary())]
+    result = subprocess.run(
+        [*words, "check", "-c", str(path)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert result.stdout == (
+        f"{path}:4: warning: server.user = nobody: a start will fail, for it cannot become that "
+        f"user: Operation not permitted\n{path}: ok\n"
+    )
+    result = subprocess.run(
+        [*words, "serve", "-c", str(path)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert result.returncode == 1
+    assert "server.user: cannot become nobody: Operation not permitted" in result.stderr
+
+
 def test_a_pipe_is_no_configuration():
     """It could not be read a second time, and what a reload would find is nothing at all."""
     reading, writing = os.pipe()

@@ -753,13 +753,16 @@ Test(conf, checks_user_group_hosts_file_and_log)
                  "v.ini:2: warning: dns.hosts = /dev: not a regular file: it names no host\n");
     EXPECT_RIGHT("[dns]\nhosts=/dev/null\n",
                  "v.ini:2: warning: dns.hosts = /dev/null: not a regular file: it names no host\n");
-    EXPECT_RIGHT(
-        "[log]\ndestination=/none/log\n",
-        "v.ini:2: warning: log.destination = /none/log: the directory cannot be used, and a "
-        "start will fail: No such file or directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/none/log\n",
+                 "v.ini:2: warning: log.destination = /none/log: it cannot be opened, and a start "
+                 "will fail: No such file or directory\n");
     EXPECT_RIGHT("[log]\ndestination=/dev/null/log\n",
-                 "v.ini:2: warning: log.destination = /dev/null/log: the directory cannot be used, "
-                 "and a start will fail: Not a directory\n");
+                 "v.ini:2: warning: log.destination = /dev/null/log: it cannot be opened, and a "
+                 "start will fail: Not a directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/tmp\n",
+                 "v.ini:2: warning: log.destination = /tmp: it cannot be opened, and a start will "
+                 "fail: Is a directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/dev/null\n", "");
     EXPECT_RIGHT("[log]\ndestination=/log\n", "");
 }
 
