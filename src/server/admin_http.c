@@ -37,7 +37,9 @@ static _Thread_local struct admin *admin_of_thread;
 /* ------------------------------------------------------------------ connections */
 
 /* evhttp has no limit for connections, and does not tell when one ends. So each holds a reference
- * of ours beside evhttp's: when evhttp lets go of a stream it takes its callbacks off. */
+ * of ours beside evhttp's: when evhttp lets go of a stream it takes its callbacks off. The
+ * descriptor is closed with the last reference, after its events; by evhttp, which would do it
+ * first, another thread could have the number before they are gone. */
 static bool is_let_go(struct bufferevent *stream)
 {
     void *connection = NULL;
@@ -48,7 +50,6 @@ static bool is_let_go(struct bufferevent *stream)
 
 static void client_end(struct admin_client *client)
 {
-    (void)bufferevent_disable(client->stream, EV_READ | EV_WRITE);
     (void)bufferevent_decref(client->stream);
     client->stream = NULL;
     deadline_disarm(&client->cut);
@@ -59,7 +60,6 @@ static void client_end(struct admin_client *client)
     client->is_stranger = false;
 }
 
-/* Before anything can register the descriptor of a stream that was let go, for it is closed. */
 static void sweep(struct admin *admin)
 {
     for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
@@ -115,7 +115,7 @@ static void on_cut(struct deadline *deadline)
 {
     struct admin_client *client = CONTAINER_OF(deadline, struct admin_client, cut);
 
-    if (!is_let_go(client->stream)) { /* else its number may be another's; the sweep follows */
+    if (!is_let_go(client->stream)) { /* else the sweep follows */
         cut(client);
     }
 }
@@ -170,10 +170,9 @@ static struct bufferevent *on_accepted(struct event_base *base, void *arg)
     struct admin_client *client;
 
     judge_last(admin);
-    sweep(admin);
     client = vacant_place(admin);
     ASSERT(client); /* the listener rests while there is none */
-    client->stream = bufferevent_socket_new(base, -1, 0);
+    client->stream = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (!client->stream) {
         return NULL;
     }
@@ -222,16 +221,6 @@ static void free_body(const void *data, size_t len, void *arg)
     free((void *)(uintptr_t)data);
 }
 
-/* The answer has been taken, or its client has gone; the connection ends next. */
-static void on_sent(struct evhttp_request *http, void *arg)
-{
-    struct admin_client *client = client_of(arg, http);
-
-    if (client) {
-        (void)bufferevent_disable(client->stream, EV_READ | EV_WRITE);
-    }
-}
-
 void admin_set_field(struct admin_request *request, const char *name, const char *value)
 {
     if (request->http) {
@@ -275,7 +264,6 @@ void admin_begin_answer(struct admin_request *request)
     admin_set_field(request, "Cache-Control", "no-store");
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
-    evhttp_request_set_on_complete_cb(request->http, on_sent, request->admin);
     admin_give_time(request);
 }
 
@@ -372,7 +360,6 @@ static void on_request(struct evhttp_request *http, void *arg)
     struct admin_client *client;
     struct admin_request *request = mem_zalloc(sizeof(*request));
 
-    sweep(admin);
     client = client_of(admin, http);
     if (client) {
         deadline_disarm(&client->cut);
@@ -474,11 +461,6 @@ void admin_http_deinit(struct admin *admin)
         ASSERT(request->cancel); /* what comes by mail has come */
         request->http = NULL;
         request->cancel(request);
-    }
-    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
-        if (admin->clients[i].stream) {
-            (void)bufferevent_disable(admin->clients[i].stream, EV_READ | EV_WRITE);
-        }
     }
     evhttp_free(admin->http);
     sweep(admin);

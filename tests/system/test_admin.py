@@ -481,6 +481,35 @@ def test_junk(site, junk):
     assert site.json("/healthz") == {"state": "ok"}
 
 
+def test_no_event_outlives_its_descriptor(lab, tmp_path, program):
+    """Else the number could be another thread's by then. However a connection ends."""
+    trace = tmp_path / "trace"
+    strace = [program("strace"), "-D", "-f", "-qq", "-e", "trace=epoll_ctl,close", "-o", str(trace)]
+    site = Site(lab, tmp_path, wrapper=strace, release=True)
+    get = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for sent in [
+        b"",
+        get[:9],
+        get,
+        b"\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 9000,
+        b"POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        get.replace(b"status", b"connections"),
+    ]:
+        for is_patient in (True, False):
+            peer = wire.connect(site.socket)
+            peer.send(sent)
+            if is_patient:
+                peer.finish()
+                peer.read_to_end()
+            peer.close()
+    assert site.json("/healthz") == {"state": "ok"}
+    site.proxy.stop()
+    failed = [line for line in trace.read_text().splitlines() if " = -1 " in line]
+    assert not failed and " close(" in trace.read_text()
+
+
 def test_the_65th_connection_waits(lab, site):
     held = [lab.client(site.socket) for _ in range(PLACES)]
     late = lab.client(site.socket)
