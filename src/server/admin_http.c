@@ -27,6 +27,7 @@
 
 /* More than any request may hold: of the line before a chunk evhttp has no limit. */
 #define INPUT_MAX ((size_t)ADMIN_HEAD_MAX + ADMIN_BODY_MAX + 4096)
+#define METHODS (EVHTTP_REQ_PATCH * 2 - 1) /* all that evhttp knows: routes choose */
 #define SEND_MS 60000
 #define REST_MS 1000
 #define STOP_MS 500 /* what an answer that is being sent has left when the daemon ends */
@@ -221,6 +222,17 @@ static void free_body(const void *data, size_t len, void *arg)
     free((void *)(uintptr_t)data);
 }
 
+/* The answer has been taken, and so the connection has served its one request. To evhttp it is over
+ * by the answer's Connection field, but not if the request was a CONNECT. */
+static void on_sent(struct evhttp_request *http, void *arg)
+{
+    struct admin_client *client = client_of(arg, http);
+
+    if (client) {
+        cut(client);
+    }
+}
+
 void admin_set_field(struct admin_request *request, const char *name, const char *value)
 {
     if (request->http) {
@@ -264,6 +276,7 @@ void admin_begin_answer(struct admin_request *request)
     admin_set_field(request, "Cache-Control", "no-store");
     admin_set_field(request, "X-Content-Type-Options", "nosniff");
     admin_set_field(request, "Connection", "close");
+    evhttp_request_set_on_complete_cb(request->http, on_sent, request->admin);
     admin_give_time(request);
 }
 
@@ -407,8 +420,7 @@ int admin_http_init(struct admin *admin)
     evhttp_set_max_headers_size(admin->http, ADMIN_HEAD_MAX);
     evhttp_set_max_body_size(admin->http, ADMIN_BODY_MAX);
     evhttp_set_timeout(admin->http, ADMIN_WAIT_MS / 1000);
-    evhttp_set_allowed_methods(admin->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
-                                                EVHTTP_REQ_DELETE);
+    evhttp_set_allowed_methods(admin->http, METHODS);
     evhttp_set_bevcb(admin->http, on_accepted, admin);
     evhttp_set_gencb(admin->http, on_request, admin);
     loop_on_turn_end(admin->loop, on_turn_end, admin);
