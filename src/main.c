@@ -31,7 +31,7 @@
 #define VIADUCT_VERSION "unknown"
 #endif
 
-#define MESSAGE_LINE_MAX 2048
+#define MESSAGE_LINE_MAX ((size_t)2 * CONF_ORIGIN_TEXT_MAX + 2048)
 #define USER_NAME_MAX 256
 
 static const char usage[] =
@@ -152,7 +152,7 @@ static int explain(const struct args *args, const struct snapshot *snapshot)
     struct explain_answer answer;
     char error[512];
     int code;
-    int r = explain_read(&args->explain, snapshot->conf, &question, error, sizeof(error));
+    int r = explain_read(&args->explain, snapshot, &question, error, sizeof(error));
 
     if (r == EXPLAIN_WRONG) {
         (void)fprintf(stderr, "viaduct: %s\n", error);

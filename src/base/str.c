@@ -57,6 +57,13 @@ struct str str_trim(struct str s)
     return s;
 }
 
+struct str str_skip_bom(struct str s)
+{
+    struct str mark = STR("\xef\xbb\xbf");
+
+    return str_starts(s, mark) ? str_from(s, mark.len) : s;
+}
+
 struct str str_cut(struct str *rest, char sep)
 {
     size_t at = str_find(*rest, sep);

@@ -67,6 +67,8 @@ static inline struct str str_head(struct str s, size_t len)
     return str_make(s.ptr, len < s.len ? len : s.len);
 }
 
+/* Without the byte order mark (U+FEFF in UTF-8) that some editors begin a file with. */
+struct str str_skip_bom(struct str s);
 /* Without blanks (SP, HTAB) at both ends. */
 struct str str_trim(struct str s);
 /* Cuts *rest at the first sep: returns what stood before it (trimmed), *rest is what follows.

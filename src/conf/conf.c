@@ -278,7 +278,7 @@ static void report_twice(struct conf_loader *loader, const struct conf_section *
                          const struct conf_key *key, struct conf_origin first,
                          struct conf_origin origin)
 {
-    char buf[512];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text where = TEXT_OVER(buf);
 
     conf_origin_put(&where, first);

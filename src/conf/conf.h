@@ -48,6 +48,10 @@ struct conf_messages {
     struct conf_message *items; /* owned */
     size_t count;
     size_t error_count, warning_count; /* of all that were found */
+    /* Set by whoever wants to know, while all else is zero: told of each file before it is read, on
+     * the thread that reads. NULL: nobody wants to. */
+    void (*reading)(void *arg, const char *path);
+    void *arg;
 };
 
 enum conf_bind_kind {
@@ -197,6 +201,8 @@ bool conf_addrs_have(const struct conf_addr *addrs, size_t count, const struct a
 /* Where section.key of a section without a name of its own was set. */
 struct conf_origin conf_origin_of(const struct conf *conf, const char *section, const char *key);
 void conf_messages_deinit(struct conf_messages *messages);
+/* That file is read next. */
+void conf_messages_reading(const struct conf_messages *messages, const char *path);
 /* Adds one message (for rooms that read rule lines). */
 void conf_messages_add(struct conf_messages *messages, bool is_warning, struct conf_origin origin,
                        const char *fmt, ...) PRINTF_LIKE(4, 5);
@@ -205,6 +211,7 @@ void conf_messages_add(struct conf_messages *messages, bool is_warning, struct c
 void conf_messages_sort(struct conf_messages *messages);
 /* A time as it is written in the file, with the largest unit that fits. */
 void conf_time_put(uint64_t value_ms, struct text *out);
+#define CONF_ORIGIN_TEXT_MAX 4200 /* bytes: the longest path, a line, NUL */
 /* FILE:LINE, FILE, "-o N" or "built-in". */
 void conf_origin_put(struct text *out, struct conf_origin origin);
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */

@@ -61,7 +61,7 @@ static void report_clash(const struct conf_listener *listener, const struct conf
 {
     char bind_buf[256];
     char first_buf[256];
-    char origin_buf[512];
+    char origin_buf[CONF_ORIGIN_TEXT_MAX];
     struct text bind_text = TEXT_OVER(bind_buf);
     struct text first_text = TEXT_OVER(first_buf);
     struct text origin = TEXT_OVER(origin_buf);

@@ -27,7 +27,7 @@ static struct conf_origin item_origin(const struct conf_key *key, const void *ba
 
 static void dump_origin(const struct dump *dump, struct conf_origin origin)
 {
-    char buf[512];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text comment = TEXT_OVER(buf);
 
     conf_origin_put(&comment, origin);

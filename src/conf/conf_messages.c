@@ -9,8 +9,8 @@
 #include "conf/conf.h"
 #include "log/escape.h"
 
-#define MESSAGE_TEXT_MAX 1024 /* longer ones are cut */
-#define MESSAGES_MAX 1000     /* of a kind: of a file that is no configuration each line is wrong */
+#define MESSAGE_TEXT_MAX (CONF_ORIGIN_TEXT_MAX + 1024) /* longer ones are cut */
+#define MESSAGES_MAX 1000 /* of a kind: of a file that is no configuration each line is wrong */
 
 void conf_origin_put(struct text *out, struct conf_origin origin)
 {
@@ -127,6 +127,13 @@ void conf_messages_sort(struct conf_messages *messages)
     }
 }
 
+void conf_messages_reading(const struct conf_messages *messages, const char *path)
+{
+    if (messages->reading) {
+        messages->reading(messages->arg, path);
+    }
+}
+
 void conf_messages_deinit(struct conf_messages *messages)
 {
     for (size_t i = 0; i < messages->count; i++) {
@@ -138,7 +145,7 @@ void conf_messages_deinit(struct conf_messages *messages)
 
 void conf_message_format(const struct conf_message *message, char *buf, size_t cap)
 {
-    char origin_buf[512];
+    char origin_buf[CONF_ORIGIN_TEXT_MAX];
     struct text origin = TEXT_OVER(origin_buf);
 
     ASSERT(cap > 0);

@@ -248,10 +248,7 @@ static int on_pair(void *arg, const char *section, const char *key, const char *
 
 int conf_parse(struct str text, const struct conf_parse_events *events, void *arg)
 {
-    struct reader reader = {.rest = text, .events = events, .arg = arg};
+    struct reader reader = {.rest = str_skip_bom(text), .events = events, .arg = arg};
 
-    if (str_starts(text, STR("\xef\xbb\xbf"))) { /* a byte order mark, as some editors write it */
-        reader.rest = str_from(text, 3);
-    }
     return ini_parse_stream(read_for_inih, &reader, on_pair, &reader) == 0 ? 0 : -EIO;
 }

@@ -66,7 +66,7 @@ static int add_rule(struct conf_loader *loader, const struct conf_section *secti
 static void report_taken(struct conf_loader *loader, const char *full_name,
                          struct conf_origin first, struct conf_origin origin)
 {
-    char buf[512];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text where = TEXT_OVER(buf);
 
     conf_origin_put(&where, first);

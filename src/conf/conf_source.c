@@ -192,6 +192,7 @@ static void read_source(struct conf_loader *loader, const char *path, const stru
         error = -E2BIG;
     }
     if (!error) {
+        conf_messages_reading(loader->messages, path);
         error = read_opened(&source);
     }
     if (error == -ENOMEM) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "base/text.h"
 
 #define FIELD_FIRST_CAP 16
@@ -215,7 +216,7 @@ int field_list_add_date(struct field_list *list)
 
 static const struct field *find_from(const struct field_list *list, size_t at, enum field_id id)
 {
-    if (!(list->ids & 1U << id)) {
+    if (!field_list_had(list, id)) {
         return NULL;
     }
     for (; at < list->count; at++) {
@@ -255,9 +256,21 @@ size_t field_count(const struct field_list *list, enum field_id id)
 
 void field_drop_all(struct field_list *list, enum field_id id)
 {
-    for (size_t i = 0; (list->ids & 1U << id) && i < list->count; i++) {
+    for (size_t i = 0; field_list_had(list, id) && i < list->count; i++) {
         if (list->items[i].id == id) {
             list->items[i].dropped = true;
+        }
+    }
+}
+
+void field_wipe_all(struct field_list *list, enum field_id id)
+{
+    for (size_t i = 0; field_list_had(list, id) && i < list->count; i++) {
+        struct field *field = &list->items[i];
+
+        if (field->id == id) {
+            secret_wipe((char *)(uintptr_t)field->value.ptr, field->value.len);
+            field->dropped = true;
         }
     }
 }

@@ -77,6 +77,11 @@ MUST_USE int field_list_add_date(struct field_list *list);
 enum field_id field_identify(struct str name);
 /* The normal spelling; "" for FIELD_OTHER. */
 const char *field_name(enum field_id id);
+/* Whether one with this id was ever added: without a look at the fields. */
+static inline bool field_list_had(const struct field_list *list, enum field_id id)
+{
+    return (list->ids & 1U << id) != 0;
+}
 /* The first field with this id that is not dropped, or NULL. field_next: the one after field. */
 const struct field *field_find(const struct field_list *list, enum field_id id);
 const struct field *field_next(const struct field_list *list, const struct field *field);
@@ -85,6 +90,8 @@ struct str field_value(const struct field_list *list, enum field_id id);
 /* Number of fields with this id that are not dropped. */
 size_t field_count(const struct field_list *list, enum field_id id);
 void field_drop_all(struct field_list *list, enum field_id id);
+/* The same, and nobody finds their values in memory any more: they must stand in the arena. */
+void field_wipe_all(struct field_list *list, enum field_id id);
 /* Whether token stands in the comma separated list made of all values with this id (RFC
  * 9110 5.6.1), compared without case. */
 bool field_has_token(const struct field_list *list, enum field_id id, struct str token);

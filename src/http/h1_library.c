@@ -236,6 +236,20 @@ uint64_t h1_library_chunk_bytes(const struct h1_library *lib)
     return lib->llhttp.content_length;
 }
 
+bool h1_library_knows_method(struct str method)
+{
+#define NAME(number, name, text) STR(#text),
+    static const struct str names[] = {HTTP_METHOD_MAP(NAME)};
+#undef NAME
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_eq(method, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 #define TEXT_OF(x) #x
 #define VERSION_TEXT(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
 

@@ -45,5 +45,6 @@ MUST_USE bool h1_library_take(struct h1_library *lib, const char *data, size_t l
                               size_t *ret_taken);
 /* Of the chunk that has begun. */
 uint64_t h1_library_chunk_bytes(const struct h1_library *lib);
+bool h1_library_knows_method(struct str method);
 /* As "9.2.1". */
 const char *h1_library_version(void);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 #include "base/slab.h"
 #include "http/framing.h"
 #include "http/h1_library.h"
@@ -104,6 +105,7 @@ static bool block_reserve(struct h1_parser *parser, size_t len, bool whole)
     }
     if (block->len > 0) {
         memcpy(ptr, block->ptr, block->len);
+        secret_wipe(block->ptr, block->len); /* there may be credentials in it */
     }
     block->ptr = ptr;
     return true;
@@ -541,6 +543,11 @@ enum h1_error h1_parser_error(const struct h1_parser *parser)
 const char *h1_parser_error_text(const struct h1_parser *parser)
 {
     return parser->error_text ? parser->error_text : "";
+}
+
+bool h1_parser_knows_method(struct str method)
+{
+    return h1_library_knows_method(method);
 }
 
 const char *h1_parser_library_version(void)

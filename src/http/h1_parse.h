@@ -89,5 +89,7 @@ struct field_list *h1_parser_trailers(struct h1_parser *parser);
 enum h1_error h1_parser_error(const struct h1_parser *parser);
 /* One short sentence for log and client, no peer bytes in it. */
 const char *h1_parser_error_text(const struct h1_parser *parser);
+/* Whether a request with this method is read; any other is H1_E_METHOD. */
+bool h1_parser_knows_method(struct str method);
 /* Of the parser library, as "9.2.1". */
 const char *h1_parser_library_version(void);

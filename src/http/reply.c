@@ -66,10 +66,12 @@ static int append_all(struct arena *arena, struct str *to, const struct str *par
 /* "PHRASE by rule NAME", where the name can stand in a phrase: of a refused tunnel most clients
  * show no more than that. */
 static int make_phrase(struct arena *arena, const struct reply_row *row, struct str rule,
-                       struct str *ret)
+                       bool is_class, struct str *ret)
 {
     struct str plain = str_of(row->phrase ? row->phrase : h1_reason(row->status));
-    const struct str parts[] = {row->status == 403 ? STR("Denied") : plain, STR(" by rule "), rule};
+    const struct str parts[] = {row->status == 403 ? STR("Denied") : plain,
+                                is_class ? STR(" by a rule") : STR(" by rule "),
+                                is_class ? STR("") : rule};
     struct str phrase = {0};
 
     if (rule.len == 0 || rule.len > PHRASE_RULE_MAX || !is_printable(rule)) {
@@ -212,7 +214,7 @@ static int make_page(const struct reply_options *options, struct arena *arena,
     if (rule.len == 0 && !options->hide_rule) {
         rule = str_of(row->rule);
     }
-    r = make_phrase(arena, row, rule, &page.phrase);
+    r = make_phrase(arena, row, rule, options->rule_is_class, &page.phrase);
     if (r == 0) {
         r = make_printable(arena, rule, &page.rule);
     }

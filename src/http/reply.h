@@ -60,8 +60,8 @@ enum reply_reason {
 
 struct reply_row {
     unsigned status;
-    /* Reason phrase; NULL: the registered one. " by rule NAME" follows where there is a rule, and
-     * to that 403 says "Denied". */
+    /* Reason phrase; NULL: the registered one. " by rule NAME", or " by a rule", follows where
+     * there is one, and to that 403 says "Denied". */
     const char *phrase;
     const char *proxy_error; /* RFC 9209 error type; NULL: no Proxy-Status */
     const char *dns_rcode;   /* with dns_error (RFC 9209 2.3.2), else NULL */
@@ -80,6 +80,7 @@ struct reply_options {
      * caller leaves it empty and hides the row's with hide_rule. */
     struct str rule;
     bool hide_rule;
+    bool rule_is_class; /* rule is no name but what kind of rule it was: the phrase has "a rule" */
     struct str details; /* one more sentence; may be empty; may hold text of a peer: escaped here */
     struct str target;  /* shown escaped in the page; may be empty */
     struct str realm;   /* REPLY_CREDENTIALS: printable ASCII, for Proxy-Authenticate */

@@ -6,7 +6,7 @@
  * Asked only where a rule wants to know. What was verified a while ago is
  * answered at once, by the worker alone and without a lock; anything else is
  * hashed by a few threads (auth_pool.h) and answered later; so is whatever is
- * asked while a changed users file is being read (auth_follow.h). Wrong
+ * asked while the users file has to be looked at, or read (auth_follow.h). Wrong
  * passwords are counted per client, remembered for a while and logged
  * (event=auth).
  */
@@ -55,8 +55,8 @@ struct auth_events {
     void (*checked)(void *arg, const struct auth_answer *answer);
 };
 
-/* users: a shared ref is taken. The file that they came from is followed: looked at when somebody
- * asks, at most once a second, and read again, aside, when it has changed and is no longer being
+/* users: a shared ref is taken. The file that they came from is followed, aside: looked at when
+ * somebody asks, at most once a second, and read again when it has changed and is no longer being
  * written, or has been for 2 s; while that fails, what was read before stays. 0 or -ENOMEM. */
 MUST_USE int auth_new(const struct auth_options *options, struct auth_users *users,
                       struct auth **ret);
@@ -81,8 +81,8 @@ struct auth_wait {
     void (*ready)(struct auth_wait *wait); /* from the loop; wait may be freed */
 };
 
-/* Looks at the users file if that is due. True: it is being read, and wait, its ready set, is told
- * once it has been. On the desk's thread, as all below. */
+/* Has the users file looked at if that is due. True: wait, its ready set, is told once it has been
+ * looked at, and read if it has changed. On the desk's thread, as all below. */
 MUST_USE bool auth_desk_must_wait(struct auth_desk *desk, struct auth_wait *wait);
 /* The loop has ended: tells all who wait now. */
 void auth_desk_end_waits(struct auth_desk *desk);

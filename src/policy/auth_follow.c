@@ -15,8 +15,9 @@
 #include "policy/auth_users.h"
 
 #define LOOK_EVERY_MS 1000
-#define UNREST_MS 2000 /* a file that keeps changing for so long is read as it stands */
-#define SLOW_MS 5000   /* a reading that takes longer is told of */
+#define LOOK_EARLY_MS 100 /* so that where many ask the next look is over before it is missed */
+#define UNREST_MS 2000    /* a file that keeps changing for so long is read as it stands */
+#define SLOW_MS 5000      /* a reading that takes longer is told of */
 
 struct auth_follow {
     struct auth_pool *pool; /* borrowed */
@@ -29,15 +30,16 @@ struct auth_follow {
     uint64_t changed_ms;      /* since when it has been another; 0: it has not */
     struct list followers;
     bool is_stopped;
-    _Atomic uint64_t generation; /* counts users; written under lock */
-    _Atomic uint64_t next_look_ms;
+    _Atomic uint64_t generation;   /* counts users; written under lock */
+    _Atomic uint64_t next_look_ms; /* from then on the next look may begin; as due_ms */
+    _Atomic uint64_t due_ms;       /* until then counts what the last look has found */
 
-    /* The look and the reading: one at a time, the thread's own from its beginning to its end. */
-    atomic_bool is_reading;   /* from the look on; made false under lock */
-    _Atomic uint64_t slow_ms; /* when the reading is to be told of; UINT64_MAX: not */
+    /* A look, and the reading of what it has found: one at a time. */
+    atomic_bool is_looking;   /* until the end of both; made false under lock */
+    atomic_bool is_reading;   /* it has found another file; changed under lock */
+    _Atomic uint64_t slow_ms; /* when it is to be told of; UINT64_MAX: not */
     struct auth_task task;
-    struct auth_users *followed; /* shared ref: who were in force when it began */
-    struct file_stamp found;
+    uint64_t begin_ms; /* of the look: for who looks */
 };
 
 /* lock is held. */
@@ -87,6 +89,13 @@ static bool is_no_newer(const struct auth_follow *follow, const struct auth_user
            auth_users_read_ms(users) < auth_users_read_ms(follow->users);
 }
 
+/* Not before when_ms: what was found until now counts so long. lock is held. */
+static void look_again(struct auth_follow *follow, uint64_t when_ms)
+{
+    atomic_store_explicit(&follow->next_look_ms, when_ms, memory_order_relaxed);
+    atomic_store_explicit(&follow->due_ms, when_ms, memory_order_release);
+}
+
 void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool anew)
 {
     struct auth_users *former = NULL;
@@ -99,8 +108,7 @@ void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool 
         if (!keeps) {
             note_read(follow, auth_users_stamp(users));
         }
-        /* The file may have changed since the reload read it. */
-        atomic_store_explicit(&follow->next_look_ms, 0, memory_order_relaxed);
+        look_again(follow, 0); /* the file may have changed since the reload read it */
     }
     (void)pthread_mutex_unlock(&follow->lock);
     auth_users_unref(former);
@@ -139,11 +147,12 @@ static void tell_bad_file(const struct conf_messages *messages, const char *path
 /* What came of reading the file, read being given: it is in force from now on, unless a reload was
  * faster with what it has read later, or with another file. What is returned is to be let go of.
  * lock is held. */
-static struct auth_users *take_read(struct auth_follow *follow, struct auth_users *read, int r,
+static struct auth_users *take_read(struct auth_follow *follow, const struct auth_users *followed,
+                                    const struct file_stamp *found, struct auth_users *read, int r,
                                     const struct conf_messages *messages)
 {
-    const char *path = auth_users_path(follow->followed);
-    bool is_followed = is_same_path(follow->users, follow->followed);
+    const char *path = auth_users_path(followed);
+    bool is_followed = is_same_path(follow->users, followed);
 
     if (r == 0 && is_followed && !is_no_newer(follow, read)) {
         log_event(LOG_NOTICE, "users", "%s has changed: %zu users", path, auth_users_count(read));
@@ -153,7 +162,7 @@ static struct auth_users *take_read(struct auth_follow *follow, struct auth_user
     if (r == 0 && is_followed) {
         note_read(follow, auth_users_stamp(follow->users));
     } else if (is_followed && r != -ENOMEM) { /* that is tried again */
-        note_read(follow, &follow->found);
+        note_read(follow, found);
         tell_bad_file(messages, path);
     }
     return read;
@@ -166,26 +175,20 @@ static bool is_overdue(const struct auth_follow *follow, uint64_t now_ms)
     return follow->changed_ms > 0 && now_ms >= follow->changed_ms + UNREST_MS;
 }
 
-/* lock is held. */
-static void look_again(struct auth_follow *follow, uint64_t when_ms)
-{
-    atomic_store_explicit(&follow->next_look_ms, when_ms, memory_order_relaxed);
-}
-
-/* lock is held. */
-static void end_reading(struct auth_follow *follow)
+/* Who waits is told, and goes by what is in force now. lock is held. */
+static void end_look(struct auth_follow *follow)
 {
     atomic_store_explicit(&follow->slow_ms, UINT64_MAX, memory_order_relaxed);
-    /* Who sees this sees the generation, too. */
+    /* Who sees these sees the generation, too. */
     atomic_store_explicit(&follow->is_reading, false, memory_order_release);
+    atomic_store_explicit(&follow->is_looking, false, memory_order_release);
     tell(follow, true);
 }
 
-/* What was written meanwhile may be half of it, and does not count: it is looked at again soon.
- * Whatever came of it, who waits goes by what is in force now. */
-static void read_file(struct auth_follow *follow)
+/* What was written meanwhile may be half of it, and does not count: it is looked at again soon. */
+static void read_file(struct auth_follow *follow, const struct auth_users *followed,
+                      const struct file_stamp *found)
 {
-    struct auth_users *followed = follow->followed;
     const char *path = auth_users_path(followed);
     const struct conf_origin origin = {.file = path};
     struct conf_messages messages = {0};
@@ -195,74 +198,86 @@ static void read_file(struct auth_follow *follow)
     uint64_t now_ms = clock_mono_ms();
 
     (void)pthread_mutex_lock(&follow->lock);
-    if (file_stamp_eq(&now, &follow->found) || is_overdue(follow, now_ms)) {
-        read = take_read(follow, read, r, &messages);
+    if (file_stamp_eq(&now, found) || is_overdue(follow, now_ms)) {
+        read = take_read(follow, followed, found, read, r, &messages);
     } else {
         look_again(follow, now_ms + FILE_FRESH_MS);
     }
-    follow->followed = NULL;
-    end_reading(follow);
+    end_look(follow);
     (void)pthread_mutex_unlock(&follow->lock);
     auth_users_unref(read);
-    auth_users_unref(followed);
     conf_messages_deinit(&messages);
 }
 
-static void run_read(struct auth_task *task, struct auth_hasher *hasher)
+/* ------------------------------------------------------------------ looking, aside */
+
+/* Whether the file is to be read; one that is just being written is left alone for a while. After
+ * a reload that has brought others meanwhile the look counts for nothing. lock is held. */
+static bool take_look(struct auth_follow *follow, const struct auth_users *followed,
+                      const struct file_stamp *found)
+{
+    uint64_t begin_ms = follow->begin_ms;
+    bool is_other = !file_stamp_eq(found, &follow->looked);
+
+    if (follow->users != followed) {
+        return false;
+    }
+    if (!is_other) {
+        follow->changed_ms = 0;
+    } else if (follow->changed_ms == 0) {
+        follow->changed_ms = begin_ms;
+    }
+    if (is_other && file_stamp_is_fresh(found) && !is_overdue(follow, begin_ms)) {
+        look_again(follow, begin_ms + FILE_FRESH_MS);
+        return false;
+    }
+    /* Whoever sees that the look counts sees what it has found. */
+    atomic_store_explicit(&follow->is_reading, is_other, memory_order_relaxed);
+    atomic_store_explicit(&follow->next_look_ms, begin_ms + LOOK_EVERY_MS - LOOK_EARLY_MS,
+                          memory_order_relaxed);
+    atomic_store_explicit(&follow->due_ms, begin_ms + LOOK_EVERY_MS, memory_order_release);
+    return is_other;
+}
+
+/* Where a file system does not answer this takes for good: no worker may wait for it. */
+static void look(struct auth_follow *follow)
+{
+    uint64_t generation;
+    struct auth_users *followed = auth_follow_users(follow, &generation);
+    struct file_stamp found = file_look(auth_users_path(followed));
+    bool reads;
+
+    (void)pthread_mutex_lock(&follow->lock);
+    reads = take_look(follow, followed, &found);
+    if (!reads) {
+        end_look(follow);
+    }
+    (void)pthread_mutex_unlock(&follow->lock);
+    if (reads) {
+        read_file(follow, followed, &found);
+    }
+    auth_users_unref(followed);
+}
+
+static void run_look(struct auth_task *task, struct auth_hasher *hasher)
 {
     (void)hasher;
-    read_file(CONTAINER_OF(task, struct auth_follow, task));
+    look(CONTAINER_OF(task, struct auth_follow, task));
 }
 
 /* ------------------------------------------------------------------ following */
 
-/* A file that is just being written is left alone for a while. lock is held. */
-static bool is_to_be_read(struct auth_follow *follow, const struct file_stamp *found,
-                          uint64_t now_ms)
+/* is_looking has just become true. Without a thread it is done here and now. */
+static void begin_look(struct auth_follow *follow, uint64_t now_ms)
 {
-    if (file_stamp_eq(found, &follow->looked)) {
-        follow->changed_ms = 0;
-        return false;
-    }
-    if (follow->changed_ms == 0) {
-        follow->changed_ms = now_ms;
-    }
-    if (file_stamp_is_fresh(found) && !is_overdue(follow, now_ms)) {
-        look_again(follow, now_ms + FILE_FRESH_MS);
-        return false;
-    }
-    return true;
-}
-
-/* is_reading has just become true. Without a thread the file is read here and now. */
-static void look(struct auth_follow *follow, uint64_t now_ms)
-{
-    struct auth_users *users;
-    struct file_stamp found;
-    bool begins;
-
-    (void)pthread_mutex_lock(&follow->lock);
-    users = auth_users_ref(follow->users);
-    (void)pthread_mutex_unlock(&follow->lock);
-    found = file_look(auth_users_path(users));
-    (void)pthread_mutex_lock(&follow->lock);
-    begins = follow->users == users && is_to_be_read(follow, &found, now_ms);
-    if (begins) {
-        follow->followed = users;
-        follow->found = found;
-        atomic_store_explicit(&follow->slow_ms, now_ms + SLOW_MS, memory_order_relaxed);
-    } else {
-        end_reading(follow);
-    }
-    (void)pthread_mutex_unlock(&follow->lock);
-    if (!begins) {
-        auth_users_unref(users);
-    } else if (!auth_pool_submit(follow->pool, &follow->task)) {
-        read_file(follow);
+    follow->begin_ms = now_ms;
+    atomic_store_explicit(&follow->slow_ms, now_ms + SLOW_MS, memory_order_relaxed);
+    if (!auth_pool_submit(follow->pool, &follow->task)) {
+        look(follow);
     }
 }
 
-/* Whoever asks then says so, once a reading. */
+/* Whoever waits then says so, once a look. */
 static void tell_slow(struct auth_follow *follow, uint64_t now_ms)
 {
     uint64_t slow_ms = atomic_load_explicit(&follow->slow_ms, memory_order_relaxed);
@@ -272,30 +287,31 @@ static void tell_slow(struct auth_follow *follow, uint64_t now_ms)
         return;
     }
     (void)pthread_mutex_lock(&follow->lock);
-    if (follow->followed) {
-        log_event(LOG_WARNING, "users",
-                  "reading %s takes more than %d s: whoever shows credentials waits for it",
-                  auth_users_path(follow->followed), SLOW_MS / 1000);
-    }
+    log_event(LOG_WARNING, "users",
+              "reading %s takes more than %d s: whoever shows credentials waits for it",
+              auth_users_path(follow->users), SLOW_MS / 1000);
     (void)pthread_mutex_unlock(&follow->lock);
 }
 
-/* Whoever comes first in a second looks; who comes while it does waits as for a reading. So
- * is_reading is true before others find that no look is due. */
+/* Somebody begins a look before the last one counts no more. Where nobody did, for nobody asked,
+ * and where it takes too long, who asks waits for it; and always for the reading of what it has
+ * found. */
 bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms)
 {
-    bool is_reading;
+    bool is_due;
+    bool waits;
 
-    if (now_ms >= atomic_load(&follow->next_look_ms) &&
-        !atomic_exchange(&follow->is_reading, true)) {
-        atomic_store(&follow->next_look_ms, now_ms + LOOK_EVERY_MS);
-        look(follow, now_ms);
+    if (now_ms >= atomic_load_explicit(&follow->next_look_ms, memory_order_relaxed) &&
+        !atomic_exchange(&follow->is_looking, true)) {
+        begin_look(follow, now_ms);
     }
-    is_reading = atomic_load_explicit(&follow->is_reading, memory_order_acquire);
-    if (is_reading) {
+    is_due = now_ms >= atomic_load_explicit(&follow->due_ms, memory_order_acquire);
+    waits = atomic_load_explicit(is_due ? &follow->is_looking : &follow->is_reading,
+                                 memory_order_acquire);
+    if (waits) {
         tell_slow(follow, now_ms);
     }
-    return is_reading;
+    return waits;
 }
 
 bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower)
@@ -303,7 +319,7 @@ bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower
     bool waits;
 
     (void)pthread_mutex_lock(&follow->lock);
-    waits = atomic_load_explicit(&follow->is_reading, memory_order_relaxed) && !follow->is_stopped;
+    waits = atomic_load_explicit(&follow->is_looking, memory_order_relaxed) && !follow->is_stopped;
     if (waits) {
         list_init(&follower->node);
         list_push_back(&follow->followers, &follower->node);
@@ -331,7 +347,7 @@ int auth_follow_new(struct auth_pool *pool,
         return -ENOMEM;
     }
     follow->pool = pool;
-    follow->task.run = run_read;
+    follow->task.run = run_look;
     follow->renew = renew;
     follow->arg = arg;
     atomic_init(&follow->slow_ms, UINT64_MAX);
@@ -344,7 +360,6 @@ int auth_follow_new(struct auth_pool *pool,
 void auth_follow_free(struct auth_follow *follow)
 {
     if (follow) {
-        auth_users_unref(follow->followed); /* a reading that never began */
         auth_users_unref(follow->users);
         (void)pthread_mutex_destroy(&follow->lock);
         mem_free(follow);

@@ -4,10 +4,11 @@
 /*
  * The users in force, and the file they came from as it changes: looked at
  * when somebody asks, at most once a second, and read again when it is
- * another, by a thread of a pool and one at a time. One that is just being
- * written is left alone, but not for long. Who asks while it is read waits:
- * whoever was struck from the file is not let in for as long as it takes to
- * read.
+ * another, both by a thread of a pool and one at a time. One that is just
+ * being written is left alone, but not for long. What a look has found counts
+ * for a second; who asks later waits for the next look, and who asks while the
+ * file is read waits for that: whoever was struck from the file is let in for
+ * a second at most, however long it takes to look and to read.
  */
 
 #include <stdbool.h>
@@ -45,10 +46,10 @@ void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool 
 
 /* All from here on from any thread. */
 
-/* Looks at the file, if that is due. True: it is being read, or somebody else is looking. */
-bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms);
-/* True: follower, its home set, is sent there once the file has been read. False: it is not being
+/* Has the file looked at, if that is due. True: who asks has to wait for that, or for it to be
  * read. */
+bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms);
+/* True: follower, its home set, is sent there once that is over. False: it is. */
 MUST_USE bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower);
 /* It is not sent from now on, but may have been; it has waited once. */
 void auth_follow_leave(struct auth_follow *follow, struct auth_follower *follower);

@@ -162,6 +162,7 @@ static int read_text(struct reader *reader, struct str text)
 {
     int r = 0;
 
+    text = str_skip_bom(text);
     while (text.len > 0 && r == 0) {
         struct str line = str_head(text, str_find(text, '\n'));
 
@@ -244,8 +245,10 @@ int auth_users_load(const char *path, struct conf_origin origin, struct conf_mes
     struct file_stamp stamp;
     char *text = NULL;
     size_t len = 0;
-    int r = file_read(path, AUTH_USERS_MAX_BYTES, &stamp, &text, &len);
+    int r;
 
+    conf_messages_reading(messages, path);
+    r = file_read(path, AUTH_USERS_MAX_BYTES, &stamp, &text, &len);
     if (r != 0) {
         if (r == -ENOMEM) {
             return r;

@@ -213,6 +213,20 @@ static bool covers(struct cover *cover, const struct line *earlier, const struct
     return true;
 }
 
+static bool is_limited(const struct rule *rule)
+{
+    const struct rule_condition *to = rule_find(rule, RULE_TO);
+
+    return to && (to->to.has_except || !is_any(&to->to.only));
+}
+
+/* Of a line that covers: match.c, match_to. */
+static bool wants_all_forms(const struct line *earlier, const struct line *line)
+{
+    return earlier->action == LINE_ALLOW && line->action != LINE_ALLOW &&
+           is_limited(&earlier->rule);
+}
+
 static const struct addr *first_addr(const struct rule_addrs *addrs)
 {
     return addrs->net_count > 0 ? &addrs->nets[0].addr : NULL;
@@ -249,7 +263,7 @@ static void view_witness(struct match_view *view, const struct table *table,
     }
 }
 
-const struct line *cover_find(struct cover *cover, uint32_t line)
+const struct line *cover_find(struct cover *cover, uint32_t line, bool *ret_save_inner)
 {
     const struct table *table = cover->table;
     struct match_view view;
@@ -260,6 +274,7 @@ const struct line *cover_find(struct cover *cover, uint32_t line)
     match_walk_init(&walk, &view);
     while (match_walk_next(&walk, &number) && number < line) {
         if (covers(cover, &table->lines[number], &table->lines[line])) {
+            *ret_save_inner = wants_all_forms(&table->lines[number], &table->lines[line]);
             return &table->lines[number];
         }
     }

@@ -19,6 +19,6 @@ struct cover {
 };
 
 /* The first line before line that is yes whenever line is (and no report), or NULL. Sure where it
- * finds one; some that only a person would see it does not find. What an IPv6 address holds of IPv4
- * is left aside. */
-const struct line *cover_find(struct cover *cover, uint32_t line);
+ * finds one; some that only a person would see it does not find. *ret_save_inner: but for addresses
+ * with an IPv4 address inside, all of which that line wants to match, and line but one. */
+const struct line *cover_find(struct cover *cover, uint32_t line, bool *ret_save_inner);

@@ -329,6 +329,7 @@ static int get_list(const struct domains_shelf *previous, const char *path,
 {
     struct domains *old = previous ? find_on(previous, path) : NULL;
 
+    conf_messages_reading(messages, path);
     if (old && is_current(old)) {
         ref_take(&old->ref);
         *ret = old;

@@ -19,9 +19,6 @@ static const struct str local_names[] = {
     {"ip6-allhosts", sizeof("ip6-allhosts") - 1},
 };
 
-#define BYTE_ORDER_MARK                                                                            \
-    "\xef\xbb\xbf" /* of a file, or of one of those that were put together in it */
-
 /* What stands in filters that are more than a name. */
 #define FILTER_CHARS "@$/^|*~#?&"
 
@@ -247,9 +244,8 @@ int domains_line_read(struct domains_reader *reader, struct str line)
 {
     struct str rest;
 
-    if (str_starts(line, STR(BYTE_ORDER_MARK))) {
-        line = str_from(line, sizeof(BYTE_ORDER_MARK) - 1);
-    }
+    /* Of a file, or of one of those that were put together in it. */
+    line = str_skip_bom(line);
     line = cut_comment(trim(line));
     if (line.len == 0 || line.ptr[0] == '!' ||
         (line.ptr[0] == '[' && line.ptr[line.len - 1] == ']')) {

@@ -25,6 +25,7 @@ struct local_time local_clock_at(struct local_clock *clock, uint64_t wall_ms)
     uint64_t minute = wall_ms / MINUTE_MS + 1;
 
     if (clock->minute != minute) {
+        tzset(); /* localtime_r would keep to the zone that the machine had at first */
         clock->time = local_time_at(wall_ms);
         clock->minute = minute;
     }

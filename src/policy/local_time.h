@@ -4,7 +4,7 @@
 /*
  * Day and minute on the clock of the machine's time zone, for `time` lines.
  * localtime_r takes libc's lock, so a worker asks it once a minute and
- * remembers.
+ * remembers. A change of the machine's zone is seen in the next minute.
  */
 
 #include <stdbool.h>

@@ -87,6 +87,26 @@ static struct str take_word(struct rule_reader *reader)
     return word;
 }
 
+static bool find_kind(struct str word, enum rule_kind *ret)
+{
+    for (unsigned i = 0; i < RULE_KIND_COUNT; i++) {
+        if (str_eq(word, str_of(words[i]))) {
+            *ret = (enum rule_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Another item behind a blank. What begins a condition is none: behind a comma that was left over,
+ * "not" and its condition would else be items, and the line mean the opposite. */
+static bool is_item(struct str word)
+{
+    enum rule_kind kind;
+
+    return word.len > 0 && !str_eq(word, STR("not")) && !find_kind(word, &kind);
+}
+
 /* A list is one value, with blanks around its commas or without. */
 static struct str take_value(struct rule_reader *reader)
 {
@@ -94,11 +114,12 @@ static struct str take_value(struct rule_reader *reader)
 
     while (value.len > 0 &&
            (str_ends(value, STR(",")) || str_starts(peek_word(reader), STR(",")))) {
-        struct str more = take_word(reader);
+        struct str more;
 
-        if (more.len == 0) {
+        if (!is_item(peek_word(reader))) {
             break;
         }
+        more = take_word(reader);
         value.len = (size_t)(more.ptr + more.len - value.ptr);
     }
     return value;
@@ -116,17 +137,6 @@ struct draft {
     struct rule_condition conditions[RULE_KIND_COUNT];
     bool seen[RULE_KIND_COUNT];
 };
-
-static bool find_kind(struct str word, enum rule_kind *ret)
-{
-    for (unsigned i = 0; i < RULE_KIND_COUNT; i++) {
-        if (str_eq(word, str_of(words[i]))) {
-            *ret = (enum rule_kind)i;
-            return true;
-        }
-    }
-    return false;
-}
 
 static void report_unknown(struct rule_reader *reader, struct str word)
 {

@@ -437,6 +437,10 @@ static bool check_method(struct rule_reader *reader, struct str word)
 {
     bool has_lower = false;
 
+    if (str_eq(word, STR("*"))) { /* a token, and so a method, which nobody means */
+        rule_complain(reader, "'method *' would be every method: leave the condition out");
+        return false;
+    }
     for (size_t i = 0; i < word.len; i++) {
         has_lower = has_lower || (word.ptr[i] >= 'a' && word.ptr[i] <= 'z');
     }

@@ -23,15 +23,18 @@ static void warn(const struct warner *w, const struct line *line, const char *te
 /* ---- Lines that never decide ---- */
 
 static void warn_of_covered(const struct warner *w, const struct line *line,
-                            const struct line *earlier)
+                            const struct line *earlier, bool save_inner)
 {
-    char buf[512];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text where = TEXT_OVER(buf);
 
     conf_origin_put(&where, earlier->origin);
-    conf_messages_add(w->messages, true, line->origin,
-                      "access.%.*s: never decides, because access.%.*s at %s always does before it",
-                      STR_ARG(line->name), STR_ARG(earlier->name), text_cstr(&where));
+    conf_messages_add(
+        w->messages, true, line->origin,
+        "access.%.*s: never decides%s, because access.%.*s at %s always does before it",
+        STR_ARG(line->name),
+        save_inner ? " (but for an IPv4 address inside of another: NAT64, 6to4, Teredo)" : "",
+        STR_ARG(earlier->name), text_cstr(&where));
 }
 
 static bool is_self_alone(const struct line *line)
@@ -134,10 +137,11 @@ void policy_warn(const struct policy *policy, const struct conf *conf,
 
     for (uint32_t i = 0; i < policy->access.count; i++) {
         const struct line *line = &policy->access.lines[i];
-        const struct line *earlier = cover_find(&cover, i);
+        bool save_inner = false;
+        const struct line *earlier = cover_find(&cover, i, &save_inner);
 
         if (earlier) {
-            warn_of_covered(&w, line, earlier);
+            warn_of_covered(&w, line, earlier, save_inner);
         } else if (is_self_alone(line)) {
             warn(&w, line, "never decides, because builtin:loop guards 'self' before every rule");
         }

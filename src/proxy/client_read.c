@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "base/err.h"
+#include "base/secret.h"
 #include "conf/conf.h"
 #include "io/io.h"
 #include "io/stream.h"
@@ -163,7 +164,16 @@ static bool takes_input(const struct client *c)
     return false;
 }
 
-/* Feeds the parser; returns how many bytes it took. */
+/* The parser has a copy of what it has taken of a head. There may be credentials in a part of one;
+ * in a whole one that is known. */
+static bool is_to_be_wiped(const struct client *c, enum h1_event event)
+{
+    return c->state == CLIENT_HEAD &&
+           (event != H1_HEAD ||
+            field_list_had(&exchange_request(c->x)->fields, FIELD_PROXY_AUTHORIZATION));
+}
+
+/* Feeds the parser from a buffer of ours; returns how many bytes it took. */
 static size_t feed(struct client *c, struct str data)
 {
     size_t total = 0;
@@ -181,6 +191,9 @@ static size_t feed(struct client *c, struct str data)
             break;
         }
         event = h1_parser_next(c->parser, data.ptr, data.len, &taken, &body);
+        if (UNLIKELY(is_to_be_wiped(c, event))) {
+            secret_wipe((char *)(uintptr_t)data.ptr, taken);
+        }
         data = str_from(data, taken);
         total += taken;
         c->bytes_in += taken;
@@ -210,10 +223,18 @@ bool client_feed_waiting(struct client *c)
 /* Bytes read and not taken wait, as long as they are within what a client may send ahead. */
 static void keep_ahead(struct client *c, struct str rest)
 {
-    if (rest.len > 0 && c->state == CLIENT_LINGER) {
+    int r = 0;
+
+    if (rest.len == 0) {
         return;
     }
-    if (buf_append(&c->in, &c->proxy->io->bufs, rest.ptr, rest.len) != 0) {
+    if (c->state != CLIENT_LINGER) {
+        r = buf_append(&c->in, &c->proxy->io->bufs, rest.ptr, rest.len);
+    }
+    if (c->input != INPUT_BODY) { /* there may be another request in it, with credentials */
+        secret_wipe((char *)(uintptr_t)rest.ptr, rest.len);
+    }
+    if (r != 0) {
         client_end(c, "error:no-memory", true);
     }
 }

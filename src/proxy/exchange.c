@@ -73,6 +73,10 @@ void exchange_set_state(struct exchange *x, enum exchange_state state)
 
     ASSERT(allowed[x->state] & 1U << state);
     x->state = state;
+    if (UNLIKELY(field_list_had(&x->request.fields, FIELD_PROXY_AUTHORIZATION)) &&
+        state != EXCHANGE_ADMIT && state != EXCHANGE_RESOLVE) { /* nobody will ask who it is */
+        field_wipe_all(&x->request.fields, FIELD_PROXY_AUTHORIZATION);
+    }
     exchange_rearm(x);
 }
 

@@ -13,6 +13,13 @@
 /* Of a body: read and thrown away rather than answered with the connection's end. */
 #define LITTLE_BYTES ((uint64_t)64 << 10)
 
+/* Only that there was a rule, and not which. */
+static bool shows_class(const struct exchange *x, struct str rule)
+{
+    return exchange_conf(x)->server.explain == CONF_EXPLAIN_CLASS && rule.len > 0 &&
+           !str_starts(rule, STR("builtin:"));
+}
+
 /* What server.explain lets a client know of the rule's name. */
 static struct str shown_rule(const struct exchange *x, struct str rule)
 {
@@ -23,7 +30,7 @@ static struct str shown_rule(const struct exchange *x, struct str rule)
     case CONF_EXPLAIN_RULE:
         return rule;
     case CONF_EXPLAIN_CLASS:
-        return str_starts(rule, STR("builtin:")) ? rule : STR("denied");
+        return shows_class(x, rule) ? STR("denied") : rule;
     case CONF_EXPLAIN_NONE:
         break;
     }
@@ -96,6 +103,7 @@ static void reply(struct exchange *x, const struct answer *answer)
         .server_name = str_of(exchange_conf(x)->server.name),
         .rule = shown_rule(x, answer->rule),
         .hide_rule = exchange_conf(x)->server.explain == CONF_EXPLAIN_NONE,
+        .rule_is_class = shows_class(x, answer->rule),
         .details = answer->details,
         .target = x->request.target_text,
         .realm = str_of(exchange_conf(x)->auth.realm),

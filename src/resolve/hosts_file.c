@@ -153,6 +153,7 @@ struct hosts_table *hosts_table_parse(struct str content)
 {
     struct hosts_table *table = table_new();
 
+    content = str_skip_bom(content);
     while (table && content.len > 0) {
         struct str line = str_head(content, str_find(content, '\n'));
 

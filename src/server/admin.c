@@ -76,6 +76,7 @@ void admin_show(struct admin *admin, struct admin_view *view)
 {
     struct admin_view *before;
 
+    view->auth = admin->server->auth;
     (void)pthread_mutex_lock(&admin->lock);
     before = admin->view;
     admin->view = view;
@@ -198,8 +199,10 @@ int admin_new(struct server *s, struct admin_view *view, const struct socket_set
         return -ENOMEM;
     }
     admin->server = s;
+    view->auth = s->auth;
     admin->view = view;
     admin->shop = &s->shop;
+    admin->progress = &s->reload.progress;
     admin->start_ms = clock_mono_ms();
     admin->listen_mail.read = read_listen;
     admin->stop_mail.read = read_stop;

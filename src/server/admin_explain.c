@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "conf/args.h"
+#include "policy/auth.h"
 #include "policy/snapshot.h"
 #include "server/admin_address.h"
 #include "server/admin_private.h"
@@ -20,6 +21,9 @@ struct admin_explain {
     struct args_explain words;
     bool colours;
     struct explain_question question;
+    struct auth_desk *desk; /* owned; NULL: it is about no user */
+    struct auth_wait wait;  /* for the users file to be looked at */
+    struct task grave;
     struct explain_answer answer;
     struct explain_job *job; /* owned */
 };
@@ -55,12 +59,23 @@ static bool take_param(struct admin_explain *explain, const struct evkeyval *par
     return false;
 }
 
+static void bury_explain(struct task *task)
+{
+    struct admin_explain *explain = CONTAINER_OF(task, struct admin_explain, grave);
+
+    auth_desk_free(explain->desk);
+    mem_free(explain);
+}
+
 static void explain_free(struct admin_explain *explain)
 {
-    explain->request->admin->explain_count--;
+    struct admin *admin = explain->request->admin;
+
+    admin->explain_count--;
+    list_remove(&explain->wait.node);
     explain_end(explain->job);
     evhttp_clear_headers(&explain->params);
-    mem_free(explain);
+    loop_bury(admin->loop, &explain->grave, bury_explain); /* its desk may be calling us */
 }
 
 static void refuse(struct admin_explain *explain, unsigned status, const char *text)
@@ -92,12 +107,49 @@ static void on_cancel(struct admin_request *request)
     refuse(request->job, 503, "the daemon ends");
 }
 
+static void begin(struct admin_explain *explain)
+{
+    const struct admin_request *request = explain->request;
+    char error[512];
+
+    if (explain_begin(&explain->question, request->view->snapshot, request->admin->loop, on_done,
+                      explain, &explain->answer, &explain->job, error, sizeof(error)) != 0) {
+        refuse(explain, 503, error);
+    }
+}
+
+/* ---- Who there are: by the users file as it is followed, not as it was loaded ---- */
+
+static void look_user_up(struct admin_explain *explain)
+{
+    explain->question.is_unknown_user = !auth_desk_knows(explain->desk, explain->question.user);
+    begin(explain);
+}
+
+static void on_users(struct auth_wait *wait)
+{
+    look_user_up(CONTAINER_OF(wait, struct admin_explain, wait));
+}
+
+/* Its users are asked about a user. */
+static void find_user(struct admin_explain *explain)
+{
+    const struct admin_request *request = explain->request;
+    int r = auth_desk_new(request->view->auth, request->admin->loop, &explain->desk);
+
+    if (r != 0) {
+        refuse(explain, 503, strerror(-r));
+    } else if (!auth_desk_must_wait(explain->desk, &explain->wait)) {
+        look_user_up(explain);
+    }
+}
+
 static void ask(struct admin_explain *explain)
 {
     struct admin_request *request = explain->request;
     const struct snapshot *snapshot = request->view->snapshot;
     char error[512];
-    int r = explain_read(&explain->words, snapshot->conf, &explain->question, error, sizeof(error));
+    int r = explain_read(&explain->words, snapshot, &explain->question, error, sizeof(error));
 
     if (r == EXPLAIN_WRONG) {
         refuse(explain, 400, error);
@@ -107,13 +159,13 @@ static void ask(struct admin_explain *explain)
         refuse(explain, 503, strerror(-r));
         return;
     }
-    if (explain_begin(&explain->question, snapshot, request->admin->loop, on_done, explain,
-                      &explain->answer, &explain->job, error, sizeof(error)) != 0) {
-        refuse(explain, 503, error);
-        return;
-    }
     request->job = explain;
     request->cancel = on_cancel;
+    if (snapshot->users && explain->question.user.len > 0) {
+        find_user(explain);
+    } else {
+        begin(explain);
+    }
 }
 
 void admin_route_explain(struct admin_request *request)
@@ -132,6 +184,8 @@ void admin_route_explain(struct admin_request *request)
         return;
     }
     explain->request = request;
+    list_init(&explain->wait.node);
+    explain->wait.ready = on_users;
     request->admin->explain_count++;
     if (request->query && evhttp_parse_query_str(request->query, &explain->params) != 0) {
         refuse(explain, 400, "the query is not NAME=VALUE&...");

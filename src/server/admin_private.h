@@ -23,10 +23,13 @@
 #include "io/mailbox.h"
 #include "server/admin.h"
 
+struct auth;
 struct bufferevent;
 struct connections;
 struct conf;
 struct evconnlistener;
+struct reload_progress;
+struct reload_sight;
 struct workshop;
 
 #define ADMIN_CONNECTIONS_MAX 64
@@ -47,6 +50,7 @@ struct admin_listener {
 struct admin_view {
     struct ref ref;
     struct snapshot *snapshot;        /* shared ref */
+    struct auth *auth;                /* borrowed; NULL: there has been no users file yet */
     struct admin_listener *listeners; /* owned, with their strings */
     size_t listener_count;
 };
@@ -78,8 +82,9 @@ struct admin_client {
 struct admin {
     struct server *server; /* borrowed; for the main thread alone */
     const struct workshop *shop;
-    struct connections *connections; /* owned */
-    uint64_t start_ms;               /* monotonic */
+    struct reload_progress *progress; /* borrowed */
+    struct connections *connections;  /* owned */
+    uint64_t start_ms;                /* monotonic */
     pthread_t thread;
     struct loop *loop;       /* owned */
     struct mailbox *inbox;   /* owned: on loop */
@@ -104,6 +109,7 @@ struct admin {
     size_t stranger_count;         /* of them */
     struct admin_client *unjudged; /* the last one that came; NULL: it has been looked at */
     size_t explain_count;  /* questions that wait for names: each has a resolver of its own */
+    size_t reload_count;   /* requests that wait for a reload */
     size_t answered_count; /* clients whose answer is being sent */
     struct admin_client clients[ADMIN_CONNECTIONS_MAX];
     struct list waiting; /* requests that are not answered yet */
@@ -197,6 +203,10 @@ void admin_http_listen(struct admin *admin, int fd);
 /* Closes what nobody waits for; the loop stops with the last answer, or soon. */
 void admin_http_stop(struct admin *admin);
 
+/* admin_reload.c: what is seen of a reload, as an object, and as part of a line. */
+void admin_put_progress_json(FILE *out, const struct reload_sight *sight);
+void admin_put_progress(FILE *out, const struct reload_sight *sight);
+
 /* Handlers. */
 void admin_route_index(struct admin_request *request);
 void admin_route_healthz(struct admin_request *request);
@@ -206,4 +216,5 @@ void admin_route_close(struct admin_request *request);
 void admin_route_kill(struct admin_request *request);
 void admin_route_rules(struct admin_request *request);
 void admin_route_reload(struct admin_request *request);
+void admin_route_progress(struct admin_request *request);
 void admin_route_explain(struct admin_request *request);

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/mem.h"
 #include "base/text.h"
 #include "log/log.h"
 #include "server/admin_address.h"
@@ -36,15 +35,30 @@ static void complain(const struct admin_record *record, int error)
               record->path, strerror(error));
 }
 
+/* Locks of an open file (fcntl_locking(2)) end with it, however its process ends. type: F_RDLCK or
+ * F_WRLCK. */
+static struct flock lock_of(short type)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET};
+}
+
 static int make(const char *path)
 {
+    struct flock lock = lock_of(F_WRLCK);
+    int error;
     int fd;
 
     (void)unlink(path); /* of a daemon that was killed */
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd >= 0) {
-        (void)fchmod(fd, 0644); /* whatever the umask is: it is no secret */
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return -errno;
     }
+    if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+        error = -errno;
+        (void)close(fd);
+        return error;
+    }
+    (void)fchmod(fd, 0644); /* whatever the umask is: it is no secret */
     return fd;
 }
 
@@ -57,7 +71,8 @@ void admin_record_open(struct admin_record *record)
     }
     record->fd = make(record->path);
     if (record->fd < 0) {
-        complain(record, errno);
+        complain(record, -record->fd);
+        record->fd = -1;
     }
 }
 
@@ -102,23 +117,36 @@ void admin_record_close(struct admin_record *record)
 
 /* ------------------------------------------------------------------ a command's side */
 
+/* The daemon that wrote it lives. */
+static bool is_held(int fd)
+{
+    struct flock lock = lock_of(F_RDLCK);
+
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 enum admin_recorded admin_record_read(struct str dir, struct admin_address *ret,
                                       char ret_path[ADMIN_RECORD_PATH_MAX])
 {
     enum admin_recorded recorded = ADMIN_RECORD_NONE;
-    char *memory = NULL;
-    size_t len = 0;
+    struct file_stamp stamp;
+    char bytes[LINE_MAX_BYTES];
+    struct str text;
     struct str line;
+    ssize_t len;
+    int fd;
 
-    if (!set_path(ret_path, dir) || file_read(ret_path, LINE_MAX_BYTES, NULL, &memory, &len) != 0) {
+    if (!set_path(ret_path, dir) || file_open(ret_path, &stamp, &fd) != 0) {
         return ADMIN_RECORD_NONE;
     }
-    line = str_head(str_make(memory, len), str_find(str_make(memory, len), '\n'));
+    len = is_held(fd) ? read(fd, bytes, sizeof(bytes)) : 0;
+    text = str_make(bytes, (size_t)MAX(len, 0));
+    line = str_head(text, str_find(text, '\n'));
     if (str_eq(line, STR("off"))) {
         recorded = ADMIN_RECORD_OFF;
-    } else if (line.len < len && admin_address_parse(line, ret)) {
+    } else if (line.len < text.len && admin_address_parse(line, ret)) {
         recorded = ADMIN_RECORD_AT;
     }
-    mem_free(memory);
+    (void)close(fd);
     return recorded;
 }

@@ -6,6 +6,8 @@
  * that the service manager gives, for the commands that ask the daemon. The
  * configuration they read may have been changed since the daemon read it, and
  * its reload is what they are asked for. One line: unix:PATH, IP:PORT, or off.
+ * It holds as long as the daemon has it locked: what one leaves behind that was
+ * killed says nothing.
  */
 
 #include <stdbool.h>

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT
 
 /* POST /reload: asks the main thread, and answers when every worker goes by the new configuration,
- * or when it is refused. */
+ * or when it is refused. GET /reload: how far it is. */
 
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "log/escape.h"
 #include "policy/snapshot.h"
 #include "server/admin_private.h"
 #include "server/json.h"
+#include "server/reload_progress.h"
 #include "server/server_private.h"
 
 #define LINE_BYTES 2048
+/* A file system that does not answer may keep them for good: others are still to be served. */
+#define WAITING_MAX (ADMIN_CONNECTIONS_MAX / 2)
 
 /* Goes to the main thread and comes back. */
 struct admin_reload {
@@ -105,7 +109,7 @@ static void read_outcome(struct admin *admin, struct admin_mail *mail)
     struct admin_reload *reload = CONTAINER_OF(mail, struct admin_reload, mail);
     struct admin_request *request = reload->asker;
 
-    (void)admin;
+    admin->reload_count--;
     if (request->wants_text) {
         put_text(reload, request->out);
     } else {
@@ -167,8 +171,13 @@ static void read_question(struct admin *admin, struct admin_mail *mail)
 
 void admin_route_reload(struct admin_request *request)
 {
-    struct admin_reload *reload = mem_zalloc(sizeof(*reload));
+    struct admin_reload *reload;
 
+    if (request->admin->reload_count == WAITING_MAX) {
+        admin_answer_error(request, 503, "%d others wait for a reload already", WAITING_MAX);
+        return;
+    }
+    reload = mem_zalloc(sizeof(*reload));
     if (!reload) {
         admin_answer_error(request, 503, "out of memory");
         return;
@@ -179,5 +188,48 @@ void admin_route_reload(struct admin_request *request)
         .admin = request->admin,
         .asker = request,
     };
+    request->admin->reload_count++;
     admin_ask(request->admin, &reload->mail);
+}
+
+/* ------------------------------------------------------------------ how far it is */
+
+static const char *const step_words[] = {
+    [RELOAD_NOT_UNDER_WAY] = "idle",
+    [RELOAD_READS] = "reading",
+    [RELOAD_CHANGES] = "changing over",
+};
+
+void admin_put_progress_json(FILE *out, const struct reload_sight *sight)
+{
+    json_put_member(out, "{", "state", str_of(step_words[sight->step]));
+    json_put_number(out, ",", "seconds", sight->seconds);
+    json_put_member(out, ",", "file", str_of(sight->file));
+    (void)fputc('}', out);
+}
+
+void admin_put_progress(FILE *out, const struct reload_sight *sight)
+{
+    char file[RELOAD_FILE_MAX];
+
+    (void)snprintf(file, sizeof(file), "%s", sight->file);
+    escape_blank(file);
+    (void)fprintf(out, "%s%s%s", step_words[sight->step], *file ? " " : "", file);
+    if (sight->step != RELOAD_NOT_UNDER_WAY) {
+        (void)fprintf(out, ", for %llu s", (unsigned long long)sight->seconds);
+    }
+}
+
+void admin_route_progress(struct admin_request *request)
+{
+    struct reload_sight sight;
+
+    reload_progress_see(request->admin->progress, &sight);
+    if (request->wants_text) {
+        admin_put_progress(request->out, &sight);
+    } else {
+        admin_put_progress_json(request->out, &sight);
+    }
+    (void)fputc('\n', request->out);
+    admin_answer(request, 200);
 }

@@ -3,6 +3,7 @@
 /* The table of what can be asked, and the answers that need nobody else. */
 
 #include "base/attr.h"
+#include "base/text.h"
 #include "server/admin_private.h"
 #include "server/json.h"
 
@@ -22,6 +23,8 @@ const struct admin_route admin_routes[] = {
     {"/explain", EVHTTP_REQ_GET, false, admin_route_explain,
      "?target=URL or HOST:PORT, and client, user, method, listener, time, resolve as the command "
      "explain has them"},
+    {"/reload", EVHTTP_REQ_GET, false, admin_route_progress,
+     "how far the reload is that is under way"},
     {"/reload", EVHTTP_REQ_POST, true, admin_route_reload,
      "reads the configuration again; 422 with every error when it is refused"},
 };
@@ -48,7 +51,8 @@ static const char *method_name(enum evhttp_cmd_type method)
 void admin_dispatch(struct admin_request *request)
 {
     enum evhttp_cmd_type method = evhttp_request_get_command(request->http);
-    const struct admin_route *other = NULL;
+    char buf[64];
+    struct text allowed = TEXT_OVER(buf);
 
     method = method == EVHTTP_REQ_HEAD ? EVHTTP_REQ_GET : method;
     for (size_t i = 0; i < admin_route_count; i++) {
@@ -58,7 +62,8 @@ void admin_dispatch(struct admin_request *request)
             continue;
         }
         if (route->method != method) {
-            other = route;
+            text_puts(&allowed, allowed.len > 0 ? ", " : "");
+            text_puts(&allowed, method_name(route->method));
         } else if (route->is_change && !request->may_write) {
             admin_answer_error(request, 403,
                                "over TCP nothing is changed unless admin.write is on");
@@ -68,9 +73,9 @@ void admin_dispatch(struct admin_request *request)
             return;
         }
     }
-    if (other) {
-        admin_set_field(request, "Allow", method_name(other->method));
-        admin_answer_error(request, 405, "%s takes %s", other->path, method_name(other->method));
+    if (allowed.len > 0) {
+        admin_set_field(request, "Allow", text_cstr(&allowed));
+        admin_answer_error(request, 405, "this page takes %s", buf);
     } else {
         admin_answer_error(request, 404, "no such page; / names those there are");
     }

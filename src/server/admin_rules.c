@@ -11,7 +11,6 @@
 #include "server/admin_private.h"
 #include "server/json.h"
 
-#define ORIGIN_TEXT_MAX 4200 /* a path and a line */
 #define WIDTH_MAX 40
 
 #define PIECE_ROWS 512
@@ -31,9 +30,9 @@ static bool is_report(const struct policy_line *line)
     return str_eq(line->action, STR("report"));
 }
 
-static struct str origin_text(const struct policy_line *line, char buf[ORIGIN_TEXT_MAX])
+static struct str origin_text(const struct policy_line *line, char buf[CONF_ORIGIN_TEXT_MAX])
 {
-    struct text text = text_over(buf, ORIGIN_TEXT_MAX);
+    struct text text = text_over(buf, CONF_ORIGIN_TEXT_MAX);
 
     if (line->origin.file) {
         conf_origin_put(&text, line->origin);
@@ -43,7 +42,7 @@ static struct str origin_text(const struct policy_line *line, char buf[ORIGIN_TE
 
 static void put_row_json(struct rules *rules, const struct policy_line *line, uint64_t hits)
 {
-    char buf[ORIGIN_TEXT_MAX];
+    char buf[CONF_ORIGIN_TEXT_MAX];
 
     json_put_member(rules->out, "{", "name", line->name);
     json_put_member(rules->out, ",", "action", line->action);
@@ -55,7 +54,7 @@ static void put_row_json(struct rules *rules, const struct policy_line *line, ui
 
 static void put_row_text(struct rules *rules, const struct policy_line *line, uint64_t hits)
 {
-    char buf[ORIGIN_TEXT_MAX];
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct str origin = origin_text(line, buf);
 
     (void)fprintf(rules->out, "%12llu  %-*.*s  %-*.*s  %.*s\n", (unsigned long long)hits,
@@ -69,7 +68,7 @@ static void measure(struct rules *rules)
     size_t origin_width = 8;
 
     for (uint32_t i = 0; i < policy_row_count(rules->policy); i++) {
-        char buf[ORIGIN_TEXT_MAX];
+        char buf[CONF_ORIGIN_TEXT_MAX];
         struct policy_line line;
 
         policy_row(rules->policy, i, &line);

@@ -14,6 +14,7 @@
 #include "proxy/tally.h"
 #include "server/admin_private.h"
 #include "server/json.h"
+#include "server/reload_progress.h"
 #include "server/worker.h"
 
 struct status {
@@ -22,6 +23,7 @@ struct status {
     uint64_t connections, connections_max, tunnels, requests;
     uint64_t buffers, buffers_max, descriptors, descriptors_max, dropped;
     bool draining;
+    struct reload_sight reload;
 };
 
 static uint64_t at_least_0(int64_t number)
@@ -50,6 +52,7 @@ static void read_status(struct admin_request *request, struct status *ret)
         .dropped = log_writer_dropped(shop->writer),
         .draining = atomic_load(&request->admin->draining),
     };
+    reload_progress_see(request->admin->progress, &ret->reload);
     for (size_t i = 0; i < shop->worker_count; i++) {
         const struct tally *tally = worker_tally(shop->workers[i]);
 
@@ -87,6 +90,8 @@ static void put_json(FILE *out, const struct status *status, const struct admin_
     json_put_number(out, ",", "uptime_s", status->uptime_s);
     json_put_number(out, ",", "generation", status->generation);
     json_put_member(out, ",", "configuration", status->source);
+    (void)fputs(",\"reload\":", out);
+    admin_put_progress_json(out, &status->reload);
     json_put_number(out, ",", "workers", status->workers);
     put_use(out, "connections", status->connections, status->connections_max);
     json_put_number(out, ",", "tunnels", status->tunnels);
@@ -126,6 +131,11 @@ static void put_text(FILE *out, const struct status *status, const struct admin_
     put_uptime(out, status->uptime_s);
     (void)fprintf(out, "%-18s%.*s, generation %llu\n", "configuration", STR_ARG(status->source),
                   (unsigned long long)status->generation);
+    if (status->reload.step != RELOAD_NOT_UNDER_WAY) {
+        (void)fprintf(out, "%-18s", "reload");
+        admin_put_progress(out, &status->reload);
+        (void)fputc('\n', out);
+    }
     put_row(out, "workers", status->workers);
     put_use_row(out, "connections", status->connections, status->connections_max);
     put_row(out, "tunnels", status->tunnels);

@@ -96,7 +96,13 @@ static int send_question(int fd, const struct ask_question *question)
 
 /* ------------------------------------------------------------------ the answer */
 
-static int read_all(int fd, char **ret, size_t *ret_len)
+/* Nothing has come in time: 0 to wait on. */
+static int judge_silence(const struct ask_question *question)
+{
+    return question->silent ? question->silent(question->arg) : -ETIMEDOUT;
+}
+
+static int read_all(int fd, const struct ask_question *question, char **ret, size_t *ret_len)
 {
     char *memory = NULL;
     size_t len = 0;
@@ -104,17 +110,20 @@ static int read_all(int fd, char **ret, size_t *ret_len)
     for (;;) {
         char *grown = mem_realloc_array(memory, len + READ_BYTES, 1);
         ssize_t n = grown ? recv(fd, grown + len, READ_BYTES, 0) : -1;
-        int error = grown ? errno : ENOMEM;
+        int error = grown ? -errno : -ENOMEM;
 
         memory = grown ? grown : memory;
         if (n == 0) {
             break;
         }
+        if (n < 0 && error == -EAGAIN) {
+            error = judge_silence(question);
+        }
         if (n > 0) {
             len += (size_t)n;
-        } else if (error != EINTR) {
+        } else if (error != 0 && error != -EINTR) {
             mem_free(memory);
-            return error == EAGAIN ? -ETIMEDOUT : -error;
+            return error;
         }
     }
     *ret = memory;
@@ -208,7 +217,7 @@ int ask(const struct ask_question *question, struct ask_answer *ret)
     }
     r = send_question(fd, question);
     if (r == 0) {
-        r = read_all(fd, &answer.memory, &len);
+        r = read_all(fd, question, &answer.memory, &len);
     }
     (void)close(fd);
     if (r == 0 && !parse_answer(str_make(answer.memory, len), &answer)) {

@@ -19,7 +19,10 @@ struct ask_question {
     const char *method;
     struct str target; /* path and query */
     bool json;         /* else for people */
-    unsigned wait_s;   /* how long nothing may come, once the question was taken; 0: for ever */
+    unsigned wait_s;   /* how long nothing may come, once the question was taken */
+    /* Nothing has come for so long: 0 to wait on, or what ask is to return. NULL: -ETIMEDOUT. */
+    int (*silent)(void *arg);
+    void *arg;
 };
 
 struct ask_answer {

@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "conf/conf.h"
 #include "io/loop.h"
-#include "policy/auth_users.h"
 #include "policy/machine.h"
 #include "policy/snapshot.h"
 
@@ -159,6 +158,30 @@ static void judge_addresses(const struct policy *policy, struct policy_facts *fa
     facts->address = ret->addrs[0].addr;
 }
 
+/* Of the question's user, whose password is right. */
+static void show_credentials(struct explain_job *job)
+{
+    if (!job->question->is_unknown_user) {
+        job->facts.user = job->question->user;
+    }
+}
+
+/* Nobody is asked for credentials before a walk wants them, and those that nobody asks for count
+ * for nothing. True when the walk is to be gone again, now that the user is known. */
+static bool is_asked(struct explain_job *job)
+{
+    const struct policy_verdict *verdict = &job->answer->verdict;
+    bool wants = verdict->action == POLICY_CHALLENGE ||
+                 (verdict->action == POLICY_OPEN && (verdict->needs & POLICY_NEEDS_USER) != 0);
+
+    if (!wants || job->answer->is_user_asked) {
+        return false;
+    }
+    show_credentials(job);
+    job->answer->is_user_asked = true;
+    return job->facts.user.len > 0;
+}
+
 /* The second walk, for each address. */
 static void on_finish(struct task *task)
 {
@@ -171,7 +194,11 @@ static void on_finish(struct task *task)
     if (answer->addr_count > 0) {
         answer->end = EXPLAIN_JUDGED;
         judge_addresses(job->snapshot->policy, &job->facts, answer);
+        if (is_asked(job)) {
+            judge_addresses(job->snapshot->policy, &job->facts, answer);
+        }
     }
+    show_credentials(job); /* for who wants to know which line would have allowed it */
     if (answer->end != EXPLAIN_UNRESOLVED && answer->verdict.action != POLICY_ALLOW) {
         answer->has_nearest =
             policy_nearest_allow(job->snapshot->policy, &job->facts, &answer->nearest);
@@ -185,17 +212,15 @@ static int begin(struct explain_job *job)
     job->facts.stage = POLICY_REQUEST;
     job->answer->end = EXPLAIN_BEFORE_DNS;
     policy_decide(job->snapshot->policy, &job->facts, &job->answer->verdict);
+    if (is_asked(job)) {
+        policy_decide(job->snapshot->policy, &job->facts, &job->answer->verdict);
+    }
     if (job->answer->verdict.action == POLICY_OPEN) {
         job->answer->end = EXPLAIN_UNRESOLVED;
         return find_addresses(job);
     }
     loop_defer(job->loop, &job->finish);
     return 0;
-}
-
-static bool is_unknown_user(const struct snapshot *snapshot, struct str user)
-{
-    return user.len > 0 && snapshot->users && !auth_users_find(snapshot->users, user);
 }
 
 static void set_facts(struct explain_job *job)
@@ -208,14 +233,9 @@ static void set_facts(struct explain_job *job)
         .method = question->method,
         .host = &question->host,
         .port = question->port,
-        .user = question->user,
         .time = question->time,
     };
-    *job->answer =
-        (struct explain_answer){.has_unknown_user = is_unknown_user(job->snapshot, question->user)};
-    if (job->answer->has_unknown_user) {
-        job->facts.user = STR(""); /* nobody's password is right */
-    }
+    *job->answer = (struct explain_answer){0};
 }
 
 void explain_end(struct explain_job *job)

@@ -21,7 +21,6 @@
 #include "resolve/resolver.h"
 
 struct args_explain;
-struct conf;
 struct explain_job;
 struct loop;
 struct snapshot;
@@ -36,7 +35,8 @@ struct explain_question {
     uint16_t port;
     struct addr client;
     struct str listener;
-    struct str user; /* empty: shows no credentials */
+    struct str user;      /* empty: shows no credentials */
+    bool is_unknown_user; /* there is no such user in auth.users */
     struct local_time time;
     struct str time_text;                 /* as it was written; empty: not told */
     struct addr addrs[EXPLAIN_MAX_ADDRS]; /* to take for the host's; ports are 0 */
@@ -45,8 +45,9 @@ struct explain_question {
 
 #define EXPLAIN_WRONG 1
 
-/* 0; EXPLAIN_WRONG with one line (no LF) in error, when a word means nothing; -ENOMEM. */
-MUST_USE int explain_read(const struct args_explain *words, const struct conf *conf,
+/* Who there are is known by the users file as snapshot was loaded with it. 0; EXPLAIN_WRONG with
+ * one line (no LF) in error, when a word means nothing; -ENOMEM. */
+MUST_USE int explain_read(const struct args_explain *words, const struct snapshot *snapshot,
                           struct explain_question *ret, char *error, size_t cap);
 
 /* How far the question came. */
@@ -69,9 +70,9 @@ struct explain_answer {
     enum resolve_status dns;
     struct explain_address addrs[EXPLAIN_MAX_ADDRS];
     size_t addr_count;
-    bool has_nearest; /* the allow line that comes nearest, where the verdict is another */
+    bool is_user_asked; /* a walk has asked for credentials */
+    bool has_nearest;   /* the allow line that comes nearest, where the verdict is another */
     struct policy_line nearest;
-    bool has_unknown_user; /* there is no such user in auth.users */
 };
 
 /* 0; negative errno with one line (no LF) in error when the machine's addresses cannot be read, or

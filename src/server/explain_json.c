@@ -23,7 +23,7 @@ static const char *const answer_words[] = {
 /* Where a rule stands; null for what stands nowhere. */
 static void put_origin(FILE *out, struct conf_origin origin)
 {
-    char buf[4200]; /* a path and a line */
+    char buf[CONF_ORIGIN_TEXT_MAX];
     struct text text = TEXT_OVER(buf);
 
     if (origin.file) {

@@ -12,8 +12,11 @@
 #include "base/url.h"
 #include "conf/args.h"
 #include "conf/conf.h"
+#include "http/h1_parse.h"
 #include "http/target.h"
 #include "log/escape.h"
+#include "policy/auth_users.h"
+#include "policy/snapshot.h"
 #include "server/explain.h"
 
 #define HTTPS_PORT 443
@@ -21,7 +24,7 @@
 
 struct reader {
     const struct args_explain *words;
-    const struct conf *conf;
+    const struct snapshot *snapshot;
     struct explain_question *question;
     char *error; /* borrowed */
     size_t cap;
@@ -41,16 +44,6 @@ static int wrong(const struct reader *reader, const char *fmt, ...)
 }
 
 /* ---- The request ---- */
-
-static bool is_method(struct str word)
-{
-    for (size_t i = 0; i < word.len; i++) {
-        if (!(word.ptr[i] >= 'A' && word.ptr[i] <= 'Z') && word.ptr[i] != '-') {
-            return false;
-        }
-    }
-    return word.len > 0;
-}
 
 /* A client asks a proxy for a tunnel to the host of such a URL. */
 static int read_https(const struct reader *reader)
@@ -108,8 +101,10 @@ static int read_target(const struct reader *reader)
     if (reader->words->method) {
         question->method = str_of(reader->words->method);
     }
-    if (!is_method(question->method)) {
-        return wrong(reader, "--method '%s': a method is written in capitals",
+    if (!h1_parser_knows_method(question->method)) {
+        return wrong(reader,
+                     "--method '%s': no method that this proxy knows (they are written in "
+                     "capitals); it answers 501",
                      reader->words->method);
     }
     return has_scheme && str_ieq(scheme, STR("https")) ? read_https(reader)
@@ -147,7 +142,7 @@ static int read_client(const struct reader *reader)
 
 static int read_listener(const struct reader *reader)
 {
-    const struct conf *conf = reader->conf;
+    const struct conf *conf = reader->snapshot->conf;
     const char *word = reader->words->listener;
 
     for (size_t i = 0; i < conf->listener_count; i++) {
@@ -161,10 +156,14 @@ static int read_listener(const struct reader *reader)
 
 static int read_user(const struct reader *reader)
 {
-    reader->question->user = str_of(reader->words->user);
-    if (reader->words->user && reader->question->user.len == 0) {
+    const struct auth_users *users = reader->snapshot->users;
+    struct str user = str_of(reader->words->user);
+
+    if (reader->words->user && user.len == 0) {
         return wrong(reader, "--user wants a user's name");
     }
+    reader->question->user = user;
+    reader->question->is_unknown_user = user.len > 0 && users && !auth_users_find(users, user);
     return 0;
 }
 
@@ -253,14 +252,14 @@ static int read_addresses(const struct reader *reader)
     return 0;
 }
 
-int explain_read(const struct args_explain *words, const struct conf *conf,
+int explain_read(const struct args_explain *words, const struct snapshot *snapshot,
                  struct explain_question *ret, char *error, size_t cap)
 {
     static int (*const parts[])(const struct reader *reader) = {
         read_target, read_client, read_listener, read_user, read_time, read_addresses,
     };
     const struct reader reader = {
-        .words = words, .conf = conf, .question = ret, .error = error, .cap = cap};
+        .words = words, .snapshot = snapshot, .question = ret, .error = error, .cap = cap};
     int r = 0;
 
     *ret = (struct explain_question){0};

@@ -13,8 +13,6 @@
 #define YELLOW "\033[1;33m"
 #define PLAIN "\033[0m"
 
-#define ORIGIN_TEXT_MAX 4200 /* a path and a line */
-
 struct show {
     const struct explain_question *question;
     const struct explain_answer *answer;
@@ -37,9 +35,9 @@ static bool is_builtin(struct str rule)
     return str_starts(rule, STR("builtin:"));
 }
 
-static const char *origin_text(struct conf_origin origin, char buf[ORIGIN_TEXT_MAX])
+static const char *origin_text(struct conf_origin origin, char buf[CONF_ORIGIN_TEXT_MAX])
 {
-    struct text text = text_over(buf, ORIGIN_TEXT_MAX);
+    struct text text = text_over(buf, CONF_ORIGIN_TEXT_MAX);
 
     conf_origin_put(&text, origin);
     return text_cstr(&text);
@@ -64,7 +62,7 @@ static void put_coloured(const struct show *show, enum policy_action action, con
 /* NAME at FILE:LINE; a builtin name stands nowhere. */
 static void put_rule(const struct show *show, struct str rule, struct conf_origin origin)
 {
-    char buf[ORIGIN_TEXT_MAX];
+    char buf[CONF_ORIGIN_TEXT_MAX];
 
     (void)fprintf(show->out, "%.*s", STR_ARG(rule));
     if (!is_builtin(rule)) {
@@ -126,6 +124,14 @@ static void put_request(const struct show *show)
     }
 }
 
+static const char *user_note(const struct show *show)
+{
+    if (show->question->is_unknown_user) {
+        return " (not in auth.users)";
+    }
+    return show->answer->is_user_asked ? "" : " (no rule asks who that is)";
+}
+
 static void put_client(const struct show *show)
 {
     const struct explain_question *question = show->question;
@@ -135,8 +141,7 @@ static void put_client(const struct show *show)
     (void)fprintf(show->out, "%s on listener %.*s, ", addr_text(&question->client, buf),
                   STR_ARG(question->listener));
     if (question->user.len > 0) {
-        (void)fprintf(show->out, "user %.*s%s\n", STR_ARG(question->user),
-                      show->answer->has_unknown_user ? " (not in auth.users)" : "");
+        (void)fprintf(show->out, "user %.*s%s\n", STR_ARG(question->user), user_note(show));
     } else {
         (void)fputs("without credentials\n", show->out);
     }

@@ -17,6 +17,7 @@
 
 #define LINE_MAX_BYTES 1024
 #define STOP_MS 2000 /* for a reload that is being read when the program ends */
+#define SLOW_MS 5000 /* a reload that takes longer is told of */
 
 /* ------------------------------------------------------------------ the end */
 
@@ -61,6 +62,8 @@ static void finish(struct server *s, enum reload_result result)
         .needs_restart = r->needs_restart,
     };
 
+    deadline_disarm(&r->slow);
+    reload_progress_step(&r->progress, RELOAD_NOT_UNDER_WAY);
     drop(s, r->loaded);
     r->loaded = NULL;
     answer_all(&r->served, &outcome);
@@ -336,6 +339,33 @@ static void on_installed(struct server *s)
     finish(s, RELOAD_DONE);
 }
 
+/* ------------------------------------------------------------------ one that takes long */
+
+/* A long list may rightly take so long; a file system that does not answer would keep the reload
+ * for good. */
+static void on_slow(struct deadline *deadline)
+{
+    struct reload *r = CONTAINER_OF(deadline, struct reload, slow);
+    struct reload_sight sight;
+    struct log_field field = LOG_TEXT("file", STR(""));
+
+    reload_progress_see(&r->progress, &sight);
+    field.text = str_of(sight.file);
+    if (sight.step == RELOAD_READS) {
+        log_fields(LOG_WARNING, "reload", &field, field.text.len > 0 ? 1 : 0,
+                   "takes more than %d s and still reads: what was in force stays so long",
+                   SLOW_MS / 1000);
+    } else {
+        log_event(LOG_WARNING, "reload", "takes more than %d s: not every worker has changed over",
+                  SLOW_MS / 1000);
+    }
+}
+
+static void on_reading(void *arg, const char *path)
+{
+    reload_progress_file(arg, path);
+}
+
 /* ------------------------------------------------------------------ reading */
 
 static void load(struct aside_task *task)
@@ -344,6 +374,8 @@ static void load(struct aside_task *task)
     struct reload *r = &s->reload;
     struct conf_load_options source = *s->source;
 
+    r->messages.reading = on_reading;
+    r->messages.arg = &r->progress;
     /* A file that was there is missed when it is gone: who has moved it away, or lost it, does not
      * mean the built-in rules, which let in whom it kept out. */
     if (!source.path) {
@@ -359,6 +391,7 @@ static void on_loaded(struct server *s)
     char text[SERVER_MESSAGE_MAX];
     int error;
 
+    reload_progress_step(&r->progress, RELOAD_CHANGES);
     if (s->phase != SERVER_SERVING) {
         finish(s, RELOAD_IGNORED);
     } else if (r->error < 0) {
@@ -395,6 +428,8 @@ static void begin(struct server *s)
         fail(s, error);
         return;
     }
+    reload_progress_step(&r->progress, RELOAD_READS);
+    deadline_arm(&r->slow, s->loop, SLOW_MS);
     r->load.run = load;
     aside_do(s->aside, &r->load);
 }
@@ -451,6 +486,8 @@ void reload_ask(struct server *s, const char *why, struct reload_request *reques
 int reload_init(struct server *s)
 {
     task_init(&s->reload.next, on_next);
+    deadline_init(&s->reload.slow, on_slow);
+    reload_progress_init(&s->reload.progress);
     list_init(&s->reload.served);
     list_init(&s->reload.waiting);
     return mailbox_new(s->loop, on_mail, s, &s->reload.mailbox);
@@ -479,6 +516,7 @@ bool reload_deinit(struct server *s)
     if (!r->mailbox) {
         return is_over;
     }
+    deadline_disarm(&r->slow);
     answer_all(&r->served, &outcome);
     answer_all(&r->waiting, &outcome);
     if (!is_over) {

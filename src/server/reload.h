@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
+#include "server/reload_progress.h"
 #include "server/sockets.h"
 
 struct server;
@@ -58,10 +59,12 @@ enum reload_phase {
 /* Private to server/. */
 struct reload {
     enum reload_phase phase;
-    bool again;              /* somebody has asked since it began */
-    struct task next;        /* begins the one that was asked for meanwhile */
-    struct list served;      /* requests that this one answers */
-    struct list waiting;     /* for the next one */
+    bool again;          /* somebody has asked since it began */
+    struct task next;    /* begins the one that was asked for meanwhile */
+    struct list served;  /* requests that this one answers */
+    struct list waiting; /* for the next one */
+    struct reload_progress progress;
+    struct deadline slow;    /* it takes long */
     struct mailbox *mailbox; /* owned: loaded, then installed */
     struct aside_task load;
     struct mail loaded_mail;

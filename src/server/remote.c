@@ -16,19 +16,28 @@
 
 #define TARGET_MAX 4096
 #define WAIT_S 60
+/* Of a reload nothing may come for as long as its files take. So now and then the daemon is asked
+ * how far it is. */
+#define RELOAD_SILENCE_S 5
+#define RELOAD_SIGHT_S 10 /* a daemon that lives tells at once */
 
 /* ------------------------------------------------------------------ nobody answers */
 
-static const char *advice(const struct admin_place *place, int error)
+static const char *advice(const struct args *args, const struct admin_place *place, int error)
 {
     switch (error) {
     case -EACCES:
     case -EPERM:
         return "admin.mode and admin.group say who may ask there";
     case -ETIMEDOUT:
-        return "the daemon is stopped, or busy beyond measure";
+        return args->command == ARGS_RELOAD
+                   ? "the daemon is stopped, or busy beyond measure; what was asked may still be "
+                     "done: viaduct status tells"
+                   : "the daemon is stopped, or busy beyond measure";
     case -EPROTO:
         return "is that viaduct's admin socket?";
+    case -E2BIG:
+        return "leave out the path of the URL: no rule looks at it";
     default:
         return *place->why ? "is viaduct running? -s SOCKET names another place, -c FILE the "
                              "configuration that does"
@@ -39,6 +48,7 @@ static const char *advice(const struct admin_place *place, int error)
 static const char *error_text(int error)
 {
     return error == -EPROTO      ? "no whole answer"
+           : error == -E2BIG     ? "the question is too long to be asked there"
            : error == -ETIMEDOUT ? "nobody has answered in time"
                                  : strerror(-error);
 }
@@ -55,7 +65,7 @@ static int fail_to_ask(const struct args *args, const struct admin_place *place,
     if (*place->why) {
         (void)fprintf(stderr, "asked there because %s; ", place->why);
     }
-    (void)fprintf(stderr, "%s\n", advice(place, error));
+    (void)fprintf(stderr, "%s\n", advice(args, place, error));
     return args->command == ARGS_EXPLAIN ? EXIT_UNDECIDED : EXIT_FAILED;
 }
 
@@ -148,6 +158,49 @@ static const char *put_question(struct text *out, const struct args *args)
     return "GET";
 }
 
+/* ------------------------------------------------------------------ waiting for a reload */
+
+struct vigil {
+    const struct admin_address *address;
+    bool has_told;
+    bool was_away; /* nobody took the question */
+};
+
+static void tell_progress(struct vigil *vigil, struct str progress)
+{
+    if (!vigil->has_told) {
+        (void)fprintf(stderr,
+                      "viaduct: the reload takes long: %.*s; waiting as long as the daemon answers "
+                      "(viaduct status tells more, and the reload goes on without this command)\n",
+                      STR_ARG(str_head(progress, str_find(progress, '\n'))));
+        vigil->has_told = true;
+    }
+}
+
+/* The daemon lives if it answers, whatever it says. One that listens elsewhere is about to answer
+ * the question itself: that is what it has loaded. */
+static int on_silence(void *arg)
+{
+    struct vigil *vigil = arg;
+    const struct ask_question question = {.address = vigil->address,
+                                          .method = "GET",
+                                          .target = STR("/reload"),
+                                          .wait_s = RELOAD_SIGHT_S};
+    struct ask_answer answer;
+    int r = ask(&question, &answer);
+
+    if (r == 0) {
+        if (answer.status == 200) {
+            tell_progress(vigil, answer.body);
+        }
+        ask_deinit(&answer);
+    } else if (r != -ETIMEDOUT && !vigil->was_away) {
+        vigil->was_away = true;
+        r = 0;
+    }
+    return r;
+}
+
 /* ------------------------------------------------------------------ what comes of it */
 
 static int code_of(const struct args *args, const struct ask_answer *answer)
@@ -184,7 +237,9 @@ int remote_run(const struct args *args)
     char buf[TARGET_MAX];
     struct text target = TEXT_OVER(buf);
     struct admin_place place;
-    struct ask_question question = {.address = &place.address, .json = args->json};
+    struct vigil vigil = {.address = &place.address};
+    struct ask_question question = {
+        .address = &place.address, .json = args->json, .wait_s = WAIT_S};
     struct ask_answer answer;
     int code = admin_find(args, &place);
     int r;
@@ -194,7 +249,11 @@ int remote_run(const struct args *args)
     }
     question.method = put_question(&target, args);
     question.target = text_str(&target);
-    question.wait_s = args->command == ARGS_RELOAD ? 0 : WAIT_S;
+    if (args->command == ARGS_RELOAD) {
+        question.wait_s = RELOAD_SILENCE_S;
+        question.silent = on_silence;
+        question.arg = &vigil;
+    }
     r = target.full ? -E2BIG : ask(&question, &answer);
     if (r != 0) {
         return fail_to_ask(args, &place, r);

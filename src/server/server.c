@@ -466,6 +466,7 @@ static void take_apart(struct server *s, int status)
         _exit(status);
     }
     mailbox_free(s->reload.mailbox);
+    reload_progress_deinit(&s->reload.progress);
     pulse_deinit(s);
     mailbox_free(s->tenures);
     aside_free(s->aside);

@@ -20,7 +20,7 @@ find src -name '*.[ch]' -print0 | sort -z | xargs -0 awk '
         allowed["llhttp.h"] = "^src/http/h1_library\\.[ch]$"
         allowed["ini.h"] = "^src/conf/conf_parse\\.c$"
         allowed["idn2.h"] = "^src/policy/idn\\.c$"
-        allowed["ares"] = "^src/resolve/dns_(cares|reply)\\.c$"
+        allowed["ares"] = "^src/resolve/dns_(cares|channel|reply)\\.c$"
         allowed["crypt.h"] = "^src/policy/auth_hash\\.c$"
     }
 

@@ -136,13 +136,12 @@ def test_a_list_decides(lab, dns, tmp_path):
 
 
 def test_explain_class_and_none_keep_the_name(lab, dns):
-    for explain, told in (("class", "denied"), ("none", "")):
+    for explain, phrase in (("class", "Denied by a rule"), ("none", "Forbidden")):
         proxy = start(lab, dns, f"server.explain={explain}", "access.secret=deny", "access.x=allow")
         client = lab.client(proxy)
         client.request("GET", "http://www.test/")
         response = client.read_response()
-        assert response.status == 403
-        assert b"secret" not in response.body and "secret" not in response.reason
+        assert (response.status, response.reason) == (403, phrase)
+        assert b"secret" not in response.body
         assert "secret" not in str(response.get("Proxy-Status"))
-        assert told in response.reason.lower() or told == ""
         assert proxy.wait_request("http://www.test/")["rule"] == "secret"

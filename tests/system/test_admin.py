@@ -133,6 +133,7 @@ def test_status(lab, site):
     assert during["tunnels"] == 1
     assert during["connections"]["used"] == 2
     assert during["descriptors"]["used"] >= 3
+    assert during["reload"] == {"state": "idle", "seconds": 0, "file": None}
     shown = site.text("/status")
     assert "tunnels           1\n" in shown
     assert f"configuration     {site.proxy.config}, generation 1\n" in shown
@@ -470,8 +471,10 @@ def test_other_methods(site, method, target):
 
 
 def test_the_method_a_route_takes(site):
-    answer = site.ask("/reload")
-    assert (answer.status, answer.get("Allow")) == (405, "POST")
+    answer = site.ask("/connections/x")
+    assert (answer.status, answer.get("Allow")) == (405, "DELETE")
+    answer = site.ask("/reload", "DELETE")
+    assert (answer.status, answer.get("Allow")) == (405, "GET, HEAD, POST")
     answer = site.ask("/status", "POST")
     assert (answer.status, answer.get("Allow")) == (405, "GET, HEAD")
     assert site.ask("/nothing").status == 404
@@ -912,6 +915,9 @@ def test_explain_command(lab, tmp_path):
     assert local.stdout == denied.stdout
     assert site.command("explain", "127.0.0.1:80", "--json").returncode == 0
     assert site.command("explain", "nothing.invalid:80").returncode == 3
+    long = site.command("explain", "http://127.0.0.1/" + "a" * 5000)
+    assert (long.returncode, long.stdout) == (3, "")
+    assert "too long to be asked there; leave out the path of the URL" in long.stderr
     wrong = site.command("explain", "x")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
     asked = site.command(

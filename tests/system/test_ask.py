@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import wire
-from test_admin import LISTEN, admin_config, run
+from test_admin import LISTEN, Site, admin_config, run
 from wire import wait_until
 
 
@@ -41,6 +41,19 @@ def test_a_queue_that_is_full(tmp_path):
     for result in results:
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith(f"viaduct: unix:{path}: nobody has answered in time; ")
+
+
+def test_a_reload_of_a_daemon_that_is_stopped(lab, tmp_path):
+    """It is waited for only as long as the daemon answers, and is done once that goes on."""
+    site = Site(lab, tmp_path)
+    with site.proxy.stopped():
+        result = site.command("reload")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        f"viaduct: unix:{site.socket}: nobody has answered in time; the daemon is stopped"
+    )
+    assert result.stderr.endswith("what was asked may still be done: viaduct status tells\n")
+    site.proxy.wait_for_log(event="reload", generation="2", msg="the new configuration is in force")
 
 
 # ---- Where the daemon is ----
@@ -96,14 +109,19 @@ def test_a_port_that_the_kernel_chose(lab, tmp_path):
     assert service.run("status").returncode == 0
 
 
-def test_a_record_that_nobody_has_taken_away(lab, tmp_path):
-    service = Service(lab, tmp_path, admin_config(f"unix:{tmp_path}/a.sock"))
+@pytest.mark.parametrize("place", ["unix:{}/a.sock", "off"])
+def test_a_record_that_nobody_has_taken_away(lab, tmp_path, place):
+    """It says nothing, from the moment its daemon was killed: neither that there is no admin socket,
+    nor where."""
+    service = Service(lab, tmp_path, admin_config(place.format(tmp_path)))
     service.proxy.kill()
+    assert service.record.read_text() == place.format(tmp_path) + "\n"
+    service.write(admin_config(f"unix:{tmp_path}/c.sock"))
     result = service.run("status")
     assert result.returncode == 1
     assert result.stderr.startswith(
-        f"viaduct: unix:{tmp_path}/a.sock: Connection refused; asked there because "
-        f"{service.record} says that the daemon listens there; is viaduct running?"
+        f"viaduct: unix:{tmp_path}/c.sock: No such file or directory; asked there because "
+        f"{service.proxy.config}:4 says so; is viaduct running?"
     )
     again = lab.fresh(config=admin_config(f"unix:{tmp_path}/b.sock"), env=service.env)
     wait_until(lambda: "b.sock" in service.record.read_text(), "the new address")

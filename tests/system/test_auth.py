@@ -19,7 +19,7 @@ import requests
 import programs
 import viaduct_harness
 import wire
-from wire import wait_until
+from wire import request_bytes, wait_until
 
 # The password is "secret". The slow one takes some 50 ms to check, more with a sanitizer; a check
 # takes ten times as long as nothing else here does.
@@ -183,6 +183,68 @@ def test_credentials_that_no_line_asks_for_are_not_checked(lab, start):
     assert proxy.wait_request(origin.url("/4"))["user"] == "-"
     assert not failures(proxy)
     assert "viaduct-auth" not in proxy.threads().values()
+
+
+class Memory:
+    """What a daemon has in its memory that can be written."""
+
+    def __init__(self, proxy):
+        self.path = f"/proc/{proxy.pid}/"
+
+    def holds(self, *needles):
+        with open(self.path + "maps", encoding="ascii") as maps, open(self.path + "mem", "rb") as mem:
+            for line in maps:
+                begin, end = (int(word, 16) for word in line.split()[0].split("-"))
+                if " rw" not in line or "[v" in line or end - begin > 1 << 28:  # shadow memory
+                    continue
+                mem.seek(begin)
+                part = mem.read(end - begin)
+                if any(needle in part for needle in needles):
+                    return True
+        return False
+
+
+MARK = "Proxy-Authorisation-of-nobody"
+
+
+def send_whole(client, data):
+    client.send(data)
+
+
+def send_in_two(client, data):
+    """The second part finds no room beside the first."""
+    client.send_pieces(data[:250], data[250:])
+
+
+def send_trickling(client, data):
+    client.trickle(data[:250])
+    client.send(data[250:])
+
+
+def send_behind_another(client, data):
+    client.send(request_bytes("GET", "http://127.0.0.1:9/") + data)
+    assert client.read_response().status == 407
+
+
+@pytest.mark.parametrize("release", [False, True], ids=["instrumented", "release"])
+@pytest.mark.parametrize("send", [send_whole, send_in_two, send_trickling, send_behind_another])
+@pytest.mark.parametrize("password", ["secret", "Ux9mistaken"])
+def test_what_was_shown_does_not_stay_in_memory(lab, start, send, password, release):
+    """Neither where heads are read nor where they are kept, and not while the origin answers."""
+    origin = lab.origin(lambda peer: (peer.read_request(), peer.read_to_end()))
+    proxy = start(STAFF, release=release)
+    memory = Memory(proxy)
+    shown = basic("alice", password)
+    needles = shown[0][1].split()[1].encode(), f"alice:{password}".encode()
+    client = lab.client(proxy)
+    client.get("http://127.0.0.1:9/", [("X-Mark", MARK)])
+    assert memory.holds(MARK.encode()), "what is shown otherwise"
+    send(client, request_bytes("GET", origin.url(), shown + [("X-Pad", 2000 * "x")]))
+    if password == "secret":
+        origin.wait_requests(1)
+    else:
+        assert client.read_response().status == 407
+    wait_until(lambda: not memory.holds(*needles), "it to be forgotten", 5 * wire.SLOWNESS)
 
 
 def test_somebody_else_is_denied_and_not_asked_again(lab, start):
@@ -539,6 +601,28 @@ def test_users_file_is_followed(lab, start, users, workers):
         assert lab.client(proxy).get(origin.url(), RIGHT).status == 407
         assert lab.client(proxy).get(origin.url(), basic("bob", "other")).status == 407
     assert proxy.wait_for_log(event="users", level="notice")["msg"].endswith("has changed: 2 users")
+
+
+def test_the_daemon_explains_by_the_users_that_it_follows(lab, start, users, tmp_path):
+    """Be it that nobody has shown credentials since the file changed, or that it is read just then."""
+    socket_path = tmp_path / "admin.sock"
+    start(STAFF, f"admin.address=unix:{socket_path}")
+
+    def verdict(user):
+        result = subprocess.run(
+            [viaduct_harness.binary(), "explain", "-s", f"unix:{socket_path}", "--json", "--user", user,
+             "127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=60,
+        )
+        return json.loads(result.stdout)["verdict"]
+
+    assert (verdict("alice"), verdict("carl")) == ("allow", "challenge")
+    users(f"carl:{QUICK}\n")
+    wait_until(lambda: verdict("carl") == "allow", "the new user to be known")
+    assert verdict("alice") == "challenge"
+    users("".join(f"user{n}:{QUICK}\n" for n in range(MANY // 10)))
+    wait_until(lambda: verdict("user7") == "allow", "the new users to be known")
+    users("carl:hunter2\n")
+    assert verdict("user7") == "allow", "those read before stay"
 
 
 MANY = 300_000

@@ -211,6 +211,19 @@ def test_wrong_configuration_is_78_with_every_error(tmp_path):
     assert f"{path}:3: access.b: " in result.stderr
 
 
+def test_a_file_is_named_however_deep_it_lies(tmp_path):
+    directory = tmp_path / ("d" * 250) / ("e" * 250) / ("f" * 250)
+    directory.mkdir(parents=True)
+    path = directory / "deep.ini"
+    path.write_text("[access]\na = deny\na = deny\nb = deny port 80\n", encoding="utf-8")
+    result = explain("-c", path, "http://example.com/")
+    assert f"{path}:3: access.a: there is a rule of this name already, at {path}:2\n" in result.stderr
+    path.write_text("[access]\na = deny\nb = deny port 80\n", encoding="utf-8")
+    check = subprocess.run([binary(), "check", "-c", path], capture_output=True, text=True, timeout=30,
+                           check=False)
+    assert check.stdout.startswith(f"{path}:3: warning: access.b: never decides, because access.a at {path}:2 ")
+
+
 def test_what_cannot_be_told_is_no_permission(rules):
     with open("/dev/full", "w", encoding="utf-8") as full:
         result = explain("-c", rules, "--resolve", "93.184.216.34", "http://example.com/", stdout=full)
@@ -223,6 +236,47 @@ def test_unknown_user_is_said(tmp_path):
     question = ("-c", path, "--client", "10.1.0.7", "--resolve", "93.184.216.34", "a.example:22")
     assert "user anna\n" in explain("--user", "anna", *question).stdout
     assert "user dora (not in auth.users)\n" in explain("--user", "dora", *question).stdout
+
+
+def test_credentials_count_where_a_rule_asks_for_them(lab, tmp_path):
+    """As on the wire: where nobody asks, a request is judged as one without them."""
+    (tmp_path / "users").write_text(USERS, encoding="utf-8")
+    (tmp_path / "hosts").write_text("127.0.0.1 two.example\n127.0.0.2 two.example\n", encoding="utf-8")
+    origin = lab.origin()
+    config = f"""
+[auth]
+users = {tmp_path}/users
+[dns]
+hosts = {tmp_path}/hosts
+[access]
+anna = allow user anna to 127.0.0.2
+seen = report user anna,bert
+open = allow to 127.0.0.1 method GET
+bert = deny user bert
+"""
+    proxy = lab.fresh(config=config)
+    question = ("-c", proxy.config, "--user")
+    field = [("Proxy-Authorization", "Basic YW5uYTp4")]  # anna:x
+    url, other = f"http://two.example:{origin.port}/", f"http://127.0.0.3:{origin.port}/"
+
+    found = answer(*question, "anna", url)
+    assert [(row["verdict"], row["rule"]) for row in found["addresses"]] == [
+        ("allow", "open"), ("challenge", "anna"),
+    ]
+    assert found["would_deny"] == []
+    assert " user anna (no rule asks who that is)\n" in explain(*question, "anna", url).stdout
+    response = lab.client(proxy).get(url, field)
+    line = proxy.wait_request(url)
+    assert (response.status, line["rule"], line["user"], line["would_deny"]) == (200, "open", "-", "-")
+
+    found = answer(*question, "anna", other)
+    assert (found["verdict"], found["rule"], found["would_deny"]) == ("deny", "builtin:default", ["seen"])
+    assert " user anna\n" in explain(*question, "anna", other).stdout
+    response = lab.client(proxy).get(other, field)
+    line = proxy.wait_request(other)
+    assert (response.status, line["rule"], line["user"], line["would_deny"]) == (
+        403, "builtin:default", "anna", "seen",
+    )
 
 
 # ---- Names ----
@@ -288,6 +342,17 @@ def test_the_proxy_does_what_explain_says(dns, lab, rules):
         response = lab.client(proxy).get(url)
         assert response.status == (200 if rule == "local" else 403), url
         assert proxy.wait_request(url)["rule"] == rule
+
+
+@pytest.mark.parametrize("method", ["GET", "M-SEARCH", "QUERY", "DESCRIBE", "PRI", "FOO"])
+def test_a_method_that_the_proxy_does_not_know_is_never_allowed(lab, rules, method):
+    """It is judged by no rule: 501."""
+    proxy = lab.fresh(config=RULES)
+    client = lab.client(proxy)
+    client.request(method, "http://ads.example/")
+    known = client.read_response().status == 403
+    result = explain("-c", rules, "--method", method, "http://ads.example/")
+    assert result.returncode == (1 if known else 2), result.stderr
 
 
 # ---- The manual ----

@@ -5,6 +5,7 @@ nothing behind, and the next request works."""
 import errno
 import mmap
 import os
+import select
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ import pytest
 import networks
 import wire
 from dns_server import DnsServer, Reply
+from test_auth import QUICK, RIGHT, STAFF
 from viaduct_harness import binary
 from wire import free_port, request_bytes, response_bytes, wait_until
 
@@ -428,6 +430,7 @@ class Hanging:
         names = tmp_path / "names"
         names.write_text("a.example\n")
         self.failing = failing
+        self.names = str(names)
         self.socket = str(tmp_path / "admin.sock")
         self.proxy = lab.fresh(
             f"admin.address=unix:{self.socket}",
@@ -461,6 +464,74 @@ def test_the_end_waits_a_little_for_a_reload(lab, failing, tmp_path):
     failing.stop("hang")
     assert hanging.proxy.wait_exit() == 0
     assert not hanging.proxy.find_lines(event="stop", level="warning")
+
+
+def test_a_reload_that_hangs_is_told_of(lab, failing, tmp_path):
+    """In the log, once; by status; and by the command that waits for it."""
+    hanging = Hanging(lab, failing, tmp_path)
+    ask = [binary(), "-s", hanging.socket]
+    with subprocess.Popen(
+        [*ask, "reload"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
+        line = hanging.proxy.wait_for_log(event="reload", level="warning")
+        assert (line["file"], line["msg"][:11]) == (hanging.names, "takes more ")
+        told = command.stderr.readline()
+        assert told.startswith(f"viaduct: the reload takes long: reading {hanging.names}, for ")
+        status = subprocess.run([*ask, "status"], capture_output=True, text=True, check=True).stdout
+        assert f"\nreload            reading {hanging.names}, for " in status
+        failing.stop("hang")
+        assert hanging.asker.read_response().status == 200
+        assert command.stdout.read() == "generation 3 is in force, 0 changes\n"
+        assert (command.wait(), command.stderr.read()) == (0, "")
+    assert len(hanging.proxy.find_lines(event="reload", level="warning")) == 1
+    status = subprocess.run([*ask, "status"], capture_output=True, text=True, check=True).stdout
+    assert "reload " not in status
+
+
+def test_reloads_that_hang_leave_room_for_other_questions(lab, failing, tmp_path):
+    hanging = Hanging(lab, failing, tmp_path)
+    waiting = [hanging.asker, *(lab.client(hanging.socket) for _ in range(31))]
+    for client in waiting[1:]:
+        client.request("POST", "/reload", [("Host", "localhost")], b"")
+    hanging.proxy.wait_for_log(event="reload", by="admin", count=32)
+    one_more = lab.client(hanging.socket)
+    one_more.request("POST", "/reload", [("Host", "localhost")], b"")
+    assert one_more.read_response().status == 503
+    failing.stop("hang")
+    assert {client.read_response().status for client in waiting} == {200}
+    again = lab.client(hanging.socket)
+    again.request("POST", "/reload", [("Host", "localhost")], b"")
+    assert again.read_response().status == 200
+
+
+def test_a_users_file_that_hangs_holds_up_nobody_else(lab, failing, tmp_path):
+    """Who shows no credentials is served by the same worker; who does waits, once what was known
+    of the file counts no more."""
+    users = tmp_path / "users"
+    users.write_text(f"alice:{QUICK}\n")
+    free, guarded = lab.origin(OK), lab.origin(OK)
+    proxy = lab.fresh(
+        "server.workers=1",
+        config=f"[auth]\nusers = {users}\n[access]\n"
+        f"free = allow from loopback to any port {free.port}\n{STAFF}",
+        env={**failing.environment, "FAILING_PATH": str(users)},
+    )
+    other, alice = lab.client(proxy), lab.client(proxy)
+    assert alice.get(guarded.url(), RIGHT).status == 200
+    failing.fail("hang", errno.EIO)
+    served = 0
+    while True:
+        alice.request("GET", guarded.url(), RIGHT)
+        if not select.select([alice.sock], [], [], 0.5)[0]:
+            break
+        assert alice.read_response().status == 200
+        served += 1
+        assert failing.failed("hang") == 0 or served < 10000
+    assert failing.failed("hang") > 0
+    for _ in range(5):
+        assert other.get(free.url()).status == 200
+    failing.stop("hang")
+    assert alice.read_response().status == 200
 
 
 # --- Networks that fail -------------------------------------------------------

@@ -20,6 +20,7 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -38,7 +39,7 @@ enum {
     FCNTL,
     NETLINK, /* socket(2) for it, where address families are restricted */
     SPEECH,  /* connect(2) does not fail, but waits for the peer's end */
-    HANG,    /* open(2) of FAILING_PATH does not fail, but waits until the test lets it go on */
+    HANG,    /* open(2) and stat(2) of FAILING_PATH do not fail: they wait until the test ends it */
     CALLS
 };
 
@@ -181,6 +182,18 @@ int open64(const char *path, int flags, ...)
     va_end(args);
     hang(path);
     return ((int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64"))(path, flags, mode);
+}
+
+int stat(const char *path, struct stat *st)
+{
+    hang(path);
+    return ((int (*)(const char *, struct stat *))dlsym(RTLD_NEXT, "stat"))(path, st);
+}
+
+int stat64(const char *path, struct stat64 *st)
+{
+    hang(path);
+    return ((int (*)(const char *, struct stat64 *))dlsym(RTLD_NEXT, "stat64"))(path, st);
 }
 
 ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)

@@ -114,6 +114,10 @@ Test(reply, asks_for_credentials_by_the_rule_that_wants_them)
     options.rule = STR("");
     make();
     cr_expect(str_eq(response.reason, STR("Proxy Authentication Required")));
+    options.rule = STR("denied");
+    options.rule_is_class = true;
+    make();
+    cr_expect(str_eq(response.reason, STR("Proxy Authentication Required by a rule")));
 }
 
 Test(reply, realm_is_quoted)

@@ -95,7 +95,6 @@ CANNOT = {
         "a word is empty at the end of the line alone, where the NUL is no digit",
     ("rule.c", "for (unsigned i = 0; i < RULE_KIND_COUNT; i++) {", "< to <="):
         "behind the last kind are zeros: a kind that was not seen",
-    ("rule.c", "for (size_t i = 0; i < rule->condition_count; i++) {", "< to <="): BEHIND,
     ("rule_value.c", "for (size_t i = 0; i < list.len; i++) {", "< to <="):
         "room for one item more than there are",
     ("rule_value.c", "count += list.ptr[i] == ',';", "== to !="):

@@ -354,6 +354,7 @@ Test(auth, empty_file_lets_nobody_in)
     struct order order;
 
     start("# nobody\n", &usual);
+    cr_expect_eq(outcome(0, CLIENT, ALICE_SECRET), AUTH_WRONG); /* and the file was looked at */
     ask(&order, 0, CLIENT, ALICE_SECRET);
     cr_expect_eq(settle(&order).outcome, AUTH_WRONG);
     cr_expect_not(order.was_pending);
@@ -513,6 +514,7 @@ Test(auth, full_queue_is_busy)
 
     options.failures = 100000;
     start("alice:" BCRYPT_10_SECRET "\n", &options);
+    cr_expect_eq(outcome(0, CLIENT, NOBODY_SECRET), AUTH_WRONG); /* and the file was looked at */
     for (unsigned i = 0; i < ARRAY_LEN(orders); i++) {
         ask(&orders[i], 0, CLIENT, guess(i, fields[i]));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 /* The users file as it changes, with a clock of the test's own: what it says is due. The one reader
- * may be kept busy, so that a reading waits. */
+ * may be kept busy, so that a look waits. */
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -44,6 +44,11 @@ static void write_file(const char *name, const char *user)
     cr_assert_eq(close(fd), 0);
 }
 
+static void put_there(const char *name)
+{
+    cr_assert_eq(rename(name, path), 0);
+}
+
 /* Another file with this user and no other. */
 static void put(const char *user)
 {
@@ -51,7 +56,24 @@ static void put(const char *user)
 
     (void)snprintf(name, sizeof(name), "%s.new", path);
     write_file(name, user);
-    cr_assert_eq(rename(name, path), 0);
+    put_there(name);
+}
+
+/* One that takes long to read, with this user among many. */
+static void put_long(const char *user)
+{
+    char name[80];
+    FILE *file;
+
+    (void)snprintf(name, sizeof(name), "%s.new", path);
+    write_file(name, user);
+    file = fopen(name, "a");
+    cr_assert_not_null(file);
+    for (unsigned i = 0; i < 100000; i++) {
+        (void)fprintf(file, "of-many%u:%s\n", i, BCRYPT_SECRET);
+    }
+    cr_assert_eq(fclose(file), 0);
+    put_there(name);
 }
 
 static void await_rest(void)
@@ -106,20 +128,43 @@ static void finish(void)
     (void)unlink(path);
 }
 
-/* Each look is due. */
-static bool look(void)
+/* Each look is due, and so waited for. */
+static void look(void)
 {
     late_ms += 2000;
-    return auth_follow_look(follow, clock_mono_ms() + late_ms);
+    (void)auth_follow_look(follow, clock_mono_ms() + late_ms);
 }
 
-/* Without a look of its own. */
+static bool is_reading(void)
+{
+    return auth_follow_look(follow, 1); /* no look is due then, if there was any */
+}
+
+static atomic_bool is_over;
+
+static void run_last(struct auth_task *task, struct auth_hasher *hasher)
+{
+    (void)task;
+    (void)hasher;
+    atomic_store(&is_over, true);
+}
+
+static struct auth_task last = {.run = run_last};
+
 static void await_reading(void)
 {
-    for (unsigned ms = 0; auth_follow_look(follow, 0); ms++) {
+    for (unsigned ms = 0; !is_reading(); ms++) {
         cr_assert_lt(ms, WAIT_DEADLINE_MS);
         nap();
     }
+}
+
+/* The look, and the reading if there was one. */
+static void await_look(void)
+{
+    atomic_store(&is_over, false);
+    cr_assert(auth_pool_submit(pool, &last));
+    wait_for(&is_over);
 }
 
 static bool is_user(const char *user)
@@ -175,13 +220,38 @@ static void let_go(void)
 Test(auth_follow, reads_a_file_that_has_changed)
 {
     start("alice");
-    cr_expect_not(look());
+    look();
+    await_look();
+    cr_expect_not(is_reading());
     put("bob");
     await_rest();
-    (void)look();
-    await_reading();
+    look();
+    await_look();
     expect_user("bob");
-    cr_expect_not(look());
+    finish();
+}
+
+/* Nobody waits for a look as long as the one before it counts, and whoever asks later does: so a
+ * file system that does not answer lets nobody in who may have been struck from the file. */
+Test(auth_follow, what_a_look_has_found_counts_for_a_second)
+{
+    uint64_t begin_ms;
+
+    start("alice");
+    look();
+    begin_ms = clock_mono_ms() + late_ms;
+    await_look();
+    keep_busy();
+    cr_expect_not(auth_follow_look(follow, begin_ms + 890));
+    cr_expect_not(auth_follow_look(follow, begin_ms + 910), "it begins, and is not waited for");
+    put("bob");
+    await_rest();
+    cr_expect_not(auth_follow_look(follow, begin_ms + 990));
+    cr_expect(auth_follow_look(follow, begin_ms + 1000));
+    expect_user("alice");
+    let_go();
+    await_look();
+    expect_user("bob");
     finish();
 }
 
@@ -219,16 +289,14 @@ Test(auth_follow, reads_a_file_that_changes_during_each_reading)
     uint64_t begin_ms = clock_mono_ms();
 
     start("alice");
+    put_long("bob");
     while (is_user("alice")) {
-        cr_assert_lt(clock_mono_ms() - begin_ms, 10000);
-        put("bob");
+        cr_assert_lt(clock_mono_ms() - begin_ms, 20000);
         await_rest();
-        keep_busy();
-        if (auth_follow_look(follow, clock_mono_ms())) {
-            put("bob");
+        (void)auth_follow_look(follow, clock_mono_ms());
+        if (is_reading()) {
+            put_long("bob");
         }
-        let_go();
-        await_reading();
     }
     expect_user("bob");
     finish();
@@ -261,8 +329,8 @@ Test(auth_follow, reload_that_read_an_older_file_brings_nobody_back)
     older = load();
     put("bob");
     await_rest();
-    (void)look();
-    await_reading();
+    look();
+    await_look();
     expect_user("bob");
     put("carl"); /* seen by nobody yet */
     set(older);
@@ -277,14 +345,13 @@ Test(auth_follow, reload_with_an_older_file_stops_no_reading)
     start("zoe");
     put("alice");
     older = load();
-    put("bob");
+    put_long("bob");
     await_rest();
-    keep_busy();
-    cr_expect(look());
+    look();
+    await_reading();
     set(older);
     expect_user("alice");
-    let_go();
-    await_reading();
+    await_look();
     expect_user("bob");
     finish();
 }
@@ -294,8 +361,8 @@ Test(auth_follow, reload_that_read_a_newer_file_stays)
     start("alice");
     put("bob");
     await_rest();
-    (void)look();
-    await_reading();
+    look();
+    await_look();
     expect_user("bob");
     put("carl");
     set(load());
@@ -309,20 +376,20 @@ Test(auth_follow, reload_may_name_another_file)
     char former[64];
 
     start("alice");
-    put("bob");
+    put_long("bob");
     await_rest();
-    keep_busy();
-    cr_expect(look());
+    look();
+    await_reading();
     (void)strcpy(former, path);
     (void)strcat(path, ".other");
     put("carl");
     set(load());
     put("dora");
+    await_look();
+    expect_user("carl");
     await_rest();
-    let_go();
-    await_reading();
     (void)auth_follow_look(follow, 1);
-    await_reading();
+    await_look();
     expect_user("dora");
     (void)unlink(former);
     finish();
@@ -367,7 +434,7 @@ Test(auth_follow, reading_that_takes_long_is_told_once)
     cr_expect(auth_follow_look(follow, begin_ms + 5000));
     cr_expect(auth_follow_look(follow, begin_ms + 5001));
     let_go();
-    await_reading();
+    await_look();
     log_start(NULL, LOG_INFO, false);
     log_writer_stop(writer, WAIT_DEADLINE_MS);
     cr_expect_eq(count_in_log("first\"\ntime="), 1, "not before it has taken long");

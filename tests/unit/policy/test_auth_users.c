@@ -78,6 +78,15 @@ Test(auth_users, comments_blank_lines_and_line_ends_do_not_count)
     cr_expect_str_eq(hash_of("carl"), BCRYPT_OTHER);
 }
 
+Test(auth_users, a_byte_order_mark_is_no_part_of_a_name)
+{
+    cr_assert_eq(parse("\xef\xbb\xbf"
+                       "alice:" BCRYPT_SECRET "\n"),
+                 0);
+    cr_expect_str_eq(hash_of("alice"), BCRYPT_SECRET);
+    cr_assert_eq(parse("\xef\xbb\xbf# who may\n"), 0);
+}
+
 Test(auth_users, empty_file_has_nobody)
 {
     cr_assert_eq(parse("# nobody yet\n"), 0);

@@ -53,3 +53,15 @@ Test(local_time, remembers_the_minute_and_no_longer)
     expect_time(local_clock_at(&clock, 0), 4, 0, 0);
     expect_time(local_clock_at(&clock, noon_ms + 24 * HOUR_MS), 1, 12, 0);
 }
+
+Test(local_time, follows_the_machine_to_another_zone)
+{
+    struct local_clock clock = {0};
+    uint64_t noon_ms = 1795348800000;
+
+    setenv("TZ", "UTC0", 1);
+    tzset();
+    expect_time(local_clock_at(&clock, noon_ms), 0, 12, 0);
+    setenv("TZ", "XXX-2", 1); /* and nobody calls tzset */
+    expect_time(local_clock_at(&clock, noon_ms + 60000), 0, 14, 1);
+}

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -162,6 +163,42 @@ static int load_and_free(void)
 
     snapshot_unref(snapshot);
     return r;
+}
+
+static void note_file(void *arg, const char *path)
+{
+    const char *name = strrchr(path, '/');
+
+    (void)strcat(arg, name ? name + 1 : path);
+    (void)strcat(arg, " ");
+}
+
+/* Of a list that has not changed, too: the look at it may take as long. */
+Test(snapshot, tells_of_each_file_before_it_is_read)
+{
+    const struct conf_load_options options = {.path = "v.ini"};
+    struct snapshot *first = NULL;
+    struct snapshot *second = NULL;
+    char names[256] = "";
+
+    write_file("a.txt", "a.example\n");
+    write_file("more.ini", "[access]\na = deny hosts a.txt\n");
+    write_file("v.ini", "include = more.ini\n[auth]\nusers = none\n");
+    messages.reading = note_file;
+    messages.arg = names;
+    cr_expect_neq(snapshot_load(&options, NULL, &first, &messages), 0);
+    cr_expect_str_eq(names, "v.ini more.ini a.txt none ");
+    conf_messages_deinit(&messages);
+    write_file("v.ini", "include = more.ini\n");
+    cr_assert_eq(load(NULL, &first), 0);
+    conf_messages_deinit(&messages);
+    names[0] = '\0';
+    messages.reading = note_file;
+    messages.arg = names;
+    cr_expect_eq(snapshot_load(&options, first, &second, &messages), 0);
+    cr_expect_str_eq(names, "v.ini more.ini a.txt ");
+    snapshot_unref(first);
+    snapshot_unref(second);
 }
 
 /* A message that could not be kept is no reason to start with what it was about. */

@@ -53,6 +53,13 @@ Test(hosts_file, all_names_of_a_line)
     cr_expect_str_eq(find("d.example"), "");
 }
 
+Test(hosts_file, a_byte_order_mark_is_no_part_of_an_address)
+{
+    parse("\xef\xbb\xbf"
+          "192.0.2.1 a.example\n");
+    cr_expect_str_eq(find("a.example"), "192.0.2.1");
+}
+
 Test(hosts_file, lines_add_up_and_ipv6_comes_first)
 {
     parse(

@@ -52,7 +52,7 @@ TestSuite(explain, .init = set_up, .fini = tear_down);
 static int read_words(struct args_explain words)
 {
     error[0] = '\0';
-    return explain_read(&words, snapshot->conf, &question, error, sizeof(error));
+    return explain_read(&words, snapshot, &question, error, sizeof(error));
 }
 
 /* The exit status. */
@@ -136,6 +136,8 @@ Test(explain, words_that_mean_nothing_are_wrong_usage)
         {.target = "https://a.example/", .method = "GET"},
         {.target = "http://a.example/", .method = "get"},
         {.target = "http://a.example/", .method = ""},
+        {.target = "http://a.example/", .method = "FOO"},
+        {.target = "http://a.example/", .method = "PRI"},
         {.target = "a.example:1", .client = ""},
         {.target = "a.example:1", .client = "10.0.0"},
         {.target = "a.example:1", .client = "10.0.0.1:80"},
