@@ -285,8 +285,13 @@ static void check_hosts(const struct conf *conf, struct conf_messages *messages)
     struct conf_origin origin = conf_origin_of(conf, "dns", "hosts");
     struct file_stamp stamp;
     int fd = -1;
-    int error = origin.file ? file_open(conf->dns.hosts_path, &stamp, &fd) : 0;
+    int error;
 
+    if (!origin.file) {
+        return;
+    }
+    conf_messages_reading(messages, conf->dns.hosts_path);
+    error = file_open(conf->dns.hosts_path, &stamp, &fd);
     if (error != 0) {
         conf_messages_add(messages, true, origin, "dns.hosts = %s: %s", conf->dns.hosts_path,
                           error == FILE_NOT_REGULAR ? "not a regular file: it names no host"
