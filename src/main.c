@@ -213,19 +213,23 @@ static int report_wrong_conf(const struct args *args, const struct conf_messages
     return EXIT_CONF;
 }
 
-/* What a reload will have to read as server.user is read as that user at the start, too: else a
- * file that only root may read would be followed no longer, and nobody would know. Empty: as who we
- * are. */
+/* As snapshot_load, for a start. What a reload will have to read as server.user is read as that
+ * user at the start, too: else a file that only root may read would be followed no longer, and
+ * nobody would know. Who has read is in user; empty: who we are. */
 static int load_as_server_user(const struct conf_load_options *options, struct snapshot **ret,
                                struct conf_messages *messages, char user[USER_NAME_MAX])
 {
     struct conf_messages first_messages = {0};
     struct conf *first = NULL;
     int error = geteuid() == 0 ? conf_read(options, &first, &first_messages) : 0;
+    int lent = 0;
 
     user[0] = '\0';
-    if (!error && first && first->server.user && privileges_lend(first->server.user) == 0) {
-        (void)snprintf(user, USER_NAME_MAX, "%s", first->server.user);
+    if (!error && first && first->server.user) {
+        lent = privileges_lend(first->server.user);
+        if (lent == 0) {
+            (void)snprintf(user, USER_NAME_MAX, "%s", first->server.user);
+        }
     }
     conf_free(first);
     conf_messages_deinit(&first_messages);
@@ -234,6 +238,9 @@ static int load_as_server_user(const struct conf_load_options *options, struct s
     }
     if (user[0] != '\0') {
         privileges_resume();
+    }
+    if (!error) {
+        privileges_check((*ret)->conf, lent, messages);
     }
     return error;
 }

@@ -53,6 +53,13 @@ class Site:
 
 LISTEN = "[listen a]\naddress = 127.0.0.1:0\n"
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+def permissions(path):
+    status = path.stat()
+    return stat.S_IMODE(status.st_mode), status.st_gid
+
 
 def serves(lab, proxy, origin=None):
     origin = origin or lab.origin()
@@ -300,6 +307,37 @@ def test_a_group_that_there_is_not(lab, tmp_path):
     assert "no-such-group" in site.proxy.find_lines(event="configuration")[-1]["msg"]
 
 
+def test_an_account_database_that_hangs_keeps_no_signal_waiting(lab, tmp_path):
+    """Groups are looked up aside, where the rest of a configuration is read, and nowhere else."""
+    library, hang = tmp_path / "accounts.so", tmp_path / "hang"
+    source = Path(__file__).with_name("load") / "accounts.c"
+    flags = ["-std=c17", "-D_GNU_SOURCE", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, "-o", library, source], check=True)
+    text = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\ngroup = some\n"
+    new = f"[listen b]\naddress = unix:{tmp_path}/b.sock\nmode = 0600\ngroup = others\n"
+    environment = {"LD_PRELOAD": str(library), "ACCOUNTS_HANG": str(hang)}
+    site = Site(lab, text, env=environment, release=True)
+    hang.touch()
+    end = site.reload(text + new + f"[admin]\naddress = unix:{tmp_path}/c.sock\ngroup = more\n")
+    assert (end["level"], end["generation"]) == ("notice", "2")
+    assert permissions(tmp_path / "b.sock") == (0o600, os.getegid())
+    site.proxy.note_idle()
+
+
+@as_root
+def test_a_group_with_many_members(lab, tmp_path):
+    """Its line in the file is longer than most."""
+    group, path = tmp_path / "group", tmp_path / "a.sock"
+    members = ",".join(f"member{i:05}" for i in range(20000))
+    group.write_text(f"root:x:0:\ncrowd:x:4711:{members}\n")
+    script = 'mount --bind "$0" /etc/group; exec "$@"'
+    lab.fresh(
+        config=f"[listen a]\naddress = 127.0.0.1:0, unix:{path}\ngroup = crowd\n",
+        wrapper=["unshare", "--mount", "sh", "-c", script, str(group)],
+    )
+    assert permissions(path) == (0o660, 4711)
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("server.workers", "3"), ("log.buffer", "8M"), ("log.destination", "/tmp/x")]
 )
@@ -492,9 +530,6 @@ def public():
         yield Path(directory)
 
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
 @as_root
 def test_what_a_reload_cannot_do_as_server_user(public, lab):
     """As viaduct(8) tells: a port below 1024, a unix socket in another's directory, a group that
@@ -529,11 +564,6 @@ def test_a_socket_that_is_refused_leaves_no_file(public, lab):
     end = site.reload(LISTEN + f"[listen b]\naddress = unix:{new}/b.sock\ngroup = daemon\n")
     assert end["level"] == "error"
     assert not list(new.iterdir())
-
-
-def permissions(path):
-    status = path.stat()
-    return stat.S_IMODE(status.st_mode), status.st_gid
 
 
 @as_root
@@ -607,6 +637,68 @@ def test_what_a_start_reads_is_read_as_server_user(public):
     assert "Permission denied" in result.stdout + result.stderr
     path.chmod(0o644)
     assert check(path).returncode == 0
+
+
+@as_root
+@pytest.mark.parametrize("there", [False, True])
+def test_a_log_that_server_user_may_not_write(public, there):
+    """check and the start say the same."""
+    log, path = public / "access.log", public / "viaduct.ini"
+    if there:
+        log.touch(0o644)
+    path.write_text(f"{LISTEN}[server]\nuser = nobody\n[log]\ndestination = {log}\n")
+    warning = (
+        f"{path}:6: warning: log.destination = {log}: it cannot be opened by server.user, and a "
+        "start will fail: Permission denied\n"
+    )
+    assert check(path).stdout == f"{warning}{path}: ok\n"
+    serve = [str(viaduct_harness.binary()), "serve", "-c", str(path)]
+    result = subprocess.run(serve, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.returncode == 1
+    assert f"log.destination: {log}: Permission denied" in result.stderr
+    shutil.chown(log if there else public, "nobody")
+    assert check(path).stdout == f"{path}: ok\n"
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv becomes somebody else")
+def test_server_user_of_a_start_that_is_not_root_s(public, lab):
+    """It stays who it is, says so, and check has said it."""
+    lab.directory = public
+    nobody = pwd.getpwnam("nobody").pw_uid
+    other = ["setpriv", f"--reuid={nobody}", "--clear-groups"]
+    text = LISTEN + "[server]\nuser = daemon\n"
+    proxy = lab.fresh(config=text, wrapper=other)
+    warning = f"{proxy.config}:4: warning: server.user = daemon: only root can become another user"
+    assert proxy.wait_for_log(event="configuration", level="warning")["msg"] == warning
+    assert serves(lab, proxy) == 200
+    words = [*other, str(viaduct_harness.binary()), "check", "-c", str(proxy.config)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.stdout == f"{warning}\n{proxy.config}: ok\n"
+    proxy.config.write_text(text.replace("daemon", "nobody"))
+    result = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.stdout == f"{proxy.config}: ok\n"
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv takes the right to setuid(2)")
+def test_root_that_cannot_become_server_user(public):
+    """Of a container, say; check knows."""
+    path = public / "viaduct.ini"
+    path.write_text(LISTEN + "[server]\nuser = nobody\n")
+    words = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid", str(viaduct_harness.binary())]
+    result = subprocess.run(
+        [*words, "check", "-c", str(path)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert result.stdout == (
+        f"{path}:4: warning: server.user = nobody: a start will fail, for it cannot become that "
+        f"user: Operation not permitted\n{path}: ok\n"
+    )
+    result = subprocess.run(
+        [*words, "serve", "-c", str(path)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert result.returncode == 1
+    assert "server.user: cannot become nobody: Operation not permitted" in result.stderr
 
 
 def test_a_pipe_is_no_configuration():
