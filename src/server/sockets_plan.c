@@ -63,8 +63,8 @@ static bool is_reachable(const struct socket_set *set)
     return !set->path || set->inherited || socket_set_has_file(set);
 }
 
-/* What is open already, ours for the same purpose or inherited, and not used by this plan yet;
- * NULL: nothing. */
+/* What is open already, ours for the same purpose or inherited, and not used by this plan yet,
+ * reachable or not; NULL: nothing. */
 static struct socket_set *find_open(const struct planning *p, const struct addr *asked,
                                     const char *path, bool is_admin)
 {
@@ -73,8 +73,7 @@ static struct socket_set *find_open(const struct planning *p, const struct addr 
         bool same = path ? set->path && strcmp(set->path, path) == 0
                          : !set->path && addr_eq(&set->asked, asked);
 
-        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set) &&
-            is_reachable(set)) {
+        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set)) {
             return set;
         }
     }
@@ -248,26 +247,22 @@ static int open_unix_set(struct socket_set *set, const char *path)
 /* Who waits in the queue of the one would be served by the other. */
 static const char *hint_of_path(const struct planning *p, const struct socket_set *set, int error)
 {
-    return error == -EADDRINUSE && find_open(p, NULL, set->path, !set->is_admin)
+    const struct socket_set *other = find_open(p, NULL, set->path, !set->is_admin);
+
+    return error == -EADDRINUSE && other && is_reachable(other)
                ? "; by ourselves, for another purpose: give it up in one reload, and take it in "
                  "the next"
                : "";
 }
 
-/* As get_ip, of a path. */
-static int get_unix(struct planning *p, const char *path, const struct permissions *who,
+static int new_unix(struct planning *p, const char *path, const struct permissions *who,
                     bool is_admin, struct socket_set **ret)
 {
-    struct socket_set *set = find_open(p, NULL, path, is_admin);
+    struct socket_set *set;
     char name[256];
     gid_t group;
-    int r;
+    int r = find_group(p, who, &group);
 
-    if (set) {
-        *ret = set;
-        return 0;
-    }
-    r = find_group(p, who, &group);
     if (r != 0) {
         return r;
     }
@@ -283,10 +278,42 @@ static int get_unix(struct planning *p, const char *path, const struct permissio
     r = open_unix_set(set, path);
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
-        return fail_bind(p, name, r, hint_of_path(p, set, r));
+        r = fail_bind(p, name, r, hint_of_path(p, set, r));
+        socket_set_free(set);
+        return r;
     }
     *ret = set;
     return 0;
+}
+
+/* server.user may not make a file where root could at the start. */
+static bool is_out_of_reach(int error)
+{
+    return error == -EACCES || error == -EPERM || error == -EROFS || error == -ENOENT;
+}
+
+/* As get_ip, of a path. One that was lost and cannot be made anew stays as it is: no new rule is
+ * to wait for that. */
+static int get_unix(struct planning *p, const char *path, const struct permissions *who,
+                    bool is_admin, struct socket_set **ret)
+{
+    struct socket_set *set = find_open(p, NULL, path, is_admin);
+    int r;
+
+    if (set && is_reachable(set)) {
+        *ret = set;
+        return 0;
+    }
+    r = new_unix(p, path, who, is_admin, ret);
+    if (set && is_out_of_reach(r)) {
+        log_event(LOG_WARNING, "listener",
+                  "unix:%s: its file is gone, and cannot be made anew: %s; nobody can come by it: "
+                  "restart",
+                  path, strerror(-r));
+        *ret = set;
+        return 0;
+    }
+    return r;
 }
 
 static struct permissions permissions_of(const struct conf_listener *listener)

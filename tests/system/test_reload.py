@@ -519,6 +519,39 @@ def test_what_a_reload_cannot_do_as_server_user(public, lab):
 
 
 @as_root
+@pytest.mark.parametrize("is_whole", [False, True], ids=["file", "directory"])
+def test_a_lost_socket_file_does_not_stop_new_rules(public, lab, is_whole):
+    """Be it that server.user cannot make it anew: the rules have nothing to do with it."""
+    lab.directory = public
+    run = public / "run"
+    run.mkdir()
+    path, admin = run / "a.sock", run / "admin.sock"
+    start = (
+        f"[server]\nuser = nobody\n[listen a]\naddress = 127.0.0.1:0, unix:{path}\n"
+        f"[admin]\naddress = unix:{admin}\n"
+    )
+    site = Site(lab, start)
+    path.unlink()
+    admin.unlink()
+    if is_whole:
+        run.rmdir()
+    assert site.reload(start + "[access]\nshut = deny\n")["level"] == "notice"
+    assert serves(lab, site.proxy) == 403
+    assert [line["msg"] for line in site.proxy.find_lines(event="listener", level="warning")] == [
+        f"unix:{lost}: its file is gone, and cannot be made anew: "
+        f"{'No such file or directory' if is_whole else 'Permission denied'}; "
+        "nobody can come by it: restart"
+        for lost in (path, admin)
+    ]
+    if is_whole:
+        run.mkdir()
+    shutil.chown(run, "nobody")
+    assert site.reload()["level"] == "notice"
+    assert path.is_socket() and admin.is_socket()
+    assert lab.client(str(path)).get(lab.origin().url()).status == 403
+
+
+@as_root
 def test_a_socket_that_is_refused_leaves_no_file(public, lab):
     """It could not be given to its group."""
     lab.directory = public
