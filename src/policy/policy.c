@@ -73,7 +73,8 @@ struct prospect {
     const struct line *asking; /* first that wants credentials; NULL: none */
     bool is_blocked;           /* some line that was passed wants nothing else */
     bool is_hopeful;           /* with credentials an allow might hold */
-    bool waits;                /* at another time the walk might end before that */
+    bool is_sure;              /* that allow does so whatever the time is */
+    bool waits;                /* a deny before that would end the walk at another time */
 };
 
 /* True when the walk ends here. */
@@ -94,8 +95,10 @@ static bool first_step(const struct line *line, unsigned state, struct prospect 
         set_by_line(verdict, POLICY_DENY, line);
         return true;
     }
-    prospect->waits =
-        prospect->waits || (!prospect->is_hopeful && (state & POLICY_NEEDS_TIME) != 0);
+    prospect->waits = prospect->waits || (!prospect->is_sure && line->action == LINE_DENY &&
+                                          state == POLICY_NEEDS_TIME);
+    prospect->is_sure =
+        prospect->is_sure || (line->action == LINE_ALLOW && !(state & POLICY_NEEDS_TIME));
     prospect->is_hopeful = prospect->is_hopeful || line->action == LINE_ALLOW;
     prospect->is_blocked = prospect->is_blocked || state == POLICY_NEEDS_USER;
     if (!prospect->asking && asks && (line->action == LINE_ALLOW || prospect->is_blocked)) {
@@ -123,7 +126,7 @@ static void walk_first(const struct match_view *view, struct policy_verdict *ver
     if (verdict->action != POLICY_DENY || !prospect.is_hopeful) {
         return;
     }
-    if (prospect.waits) {
+    if (prospect.waits || !prospect.is_sure) {
         set_open(verdict, POLICY_NEEDS_TIME | POLICY_NEEDS_ADDRESS | POLICY_NEEDS_USER);
     } else {
         set_by_line(verdict, POLICY_CHALLENGE, prospect.asking);
