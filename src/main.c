@@ -33,7 +33,6 @@
 #define VIADUCT_VERSION "unknown"
 #endif
 
-#define MESSAGE_LINE_MAX ((size_t)2 * CONF_ORIGIN_TEXT_MAX + 2048)
 #define USER_NAME_MAX 256
 
 static const char usage[] =
@@ -92,7 +91,7 @@ PRINTF_LIKE(1, 2)
 static void complain(const char *fmt, ...)
 {
     struct str prefix = journal_prefix_on(STDERR_FILENO, LOG_ERROR);
-    char line[MESSAGE_LINE_MAX];
+    char line[CONF_MESSAGE_LINE_MAX];
     va_list args;
 
     va_start(args, fmt);
@@ -117,7 +116,7 @@ static void print_messages(FILE *out, const struct conf_messages *messages)
         const struct conf_message *message = &messages->items[i];
         enum log_level level = message->is_warning ? LOG_WARNING : LOG_ERROR;
         struct str prefix = out == stderr ? journal_prefix_on(STDERR_FILENO, level) : STR("");
-        char line[MESSAGE_LINE_MAX];
+        char line[CONF_MESSAGE_LINE_MAX];
 
         conf_message_format(message, line, sizeof(line));
         (void)fprintf(out, "%.*s%s\n", STR_ARG(prefix), line);

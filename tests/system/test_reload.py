@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -146,6 +147,31 @@ def test_the_default_file_is_missed_when_it_is_gone(lab, own_etc):
     assert message.startswith("/etc/viaduct/viaduct.ini: cannot be read: ")
     assert serves(lab, site.proxy) == 403
     assert site.reload(rules)["generation"] == "2"
+
+
+def test_a_long_path_does_not_hide_what_is_wrong(lab, tmp_path):
+    """Neither of the place nor in the message itself, nor at the start nor at a reload."""
+    directory = tmp_path.joinpath(*["d" * 250] * 6)
+    directory.mkdir(parents=True)
+    users = directory / "users"
+    users.write_text("")
+    text = LISTEN + f"[auth]\nusers = {users}\n[access]\nstaff = allow user * from 10.0.0.1/8\n"
+    rules = directory / "rules.ini"
+    rules.write_text(text)
+    site = Site(lab, f"include = {rules}\n")
+
+    def said(level):
+        lines = site.proxy.find_lines(event="configuration", level=level)
+        return "\n".join(line["msg"] for line in lines)
+
+    site.proxy.wait_for_log(event="start")
+    assert re.search(r"dd/rules.ini:6: warning: access.staff: ", said("warning"))
+    rules.write_text(text + f"list = deny hosts {directory}/none\n")
+    assert site.reload()["level"] == "error"
+    assert re.search(r"/none: No such file or directory$", said("error"))
+    rules.write_text(text + "list = dney\n")
+    assert site.reload()["level"] == "error"
+    assert "/rules.ini:7: access.list: 'dney' is no action" in said("error")
 
 
 # Both signals while a list of names is being read: what begins as this shell is the daemon then.
