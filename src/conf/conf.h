@@ -214,6 +214,7 @@ void conf_time_put(uint64_t value_ms, struct text *out);
 #define CONF_ORIGIN_TEXT_MAX 4200 /* bytes: the longest path, a line, NUL */
 /* FILE:LINE, FILE, "-o N" or "built-in". */
 void conf_origin_put(struct text *out, struct conf_origin origin);
+#define CONF_MESSAGE_LINE_MAX (2 * CONF_ORIGIN_TEXT_MAX + 2048) /* of conf_message_format */
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */
 void conf_message_format(const struct conf_message *message, char *buf, size_t cap);
 

@@ -137,7 +137,7 @@ struct auth_users *auth_follow_users(struct auth_follow *follow, uint64_t *ret_g
 static void tell_bad_file(const struct conf_messages *messages, const char *path)
 {
     for (size_t i = 0; i < messages->count; i++) {
-        char line[1024];
+        char line[CONF_MESSAGE_LINE_MAX];
 
         conf_message_format(&messages->items[i], line, sizeof(line));
         log_event(LOG_WARNING, "users", "%s", line);

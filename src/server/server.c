@@ -269,7 +269,7 @@ static void announce(const struct server *s, const struct conf_messages *warning
         LOG_NUM("max_connections", (uint64_t)atomic_load(&s->shop.max_clients)),
         LOG_NUM("pid", (uint64_t)getpid()),
     };
-    char line[1024];
+    char line[CONF_MESSAGE_LINE_MAX];
 
     log_fields(LOG_NOTICE, "start", start, ARRAY_LEN(start), "viaduct serves");
     for (size_t i = 0; i < warnings->count; i++) {

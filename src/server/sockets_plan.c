@@ -47,12 +47,6 @@ static int use(struct planning *p, const struct conf_listener *listener, struct 
     return 0;
 }
 
-/* A unix socket of ours whose file was removed is one that nobody can reach any more. */
-static bool is_reachable(const struct socket_set *set)
-{
-    return !set->path || set->inherited || socket_set_has_file(set);
-}
-
 struct socket_set *sockets_find_open(const struct planning *p, const struct addr *asked,
                                      const char *path, bool is_admin)
 {
@@ -61,8 +55,7 @@ struct socket_set *sockets_find_open(const struct planning *p, const struct addr
         bool same = path ? set->path && strcmp(set->path, path) == 0
                          : !set->path && addr_eq(&set->asked, asked);
 
-        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set) &&
-            is_reachable(set)) {
+        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set)) {
             return set;
         }
     }

@@ -36,8 +36,8 @@ struct planning {
     size_t error_cap;
 };
 
-/* What is open already, ours for the same purpose or inherited, and not used by this plan yet;
- * NULL: nothing. path: of a unix socket; NULL: the one that was asked for. */
+/* What is open already, ours for the same purpose or inherited, and not used by this plan yet,
+ * reachable or not; NULL: nothing. path: of a unix socket; NULL: the one that was asked for. */
 struct socket_set *sockets_find_open(const struct planning *p, const struct addr *asked,
                                      const char *path, bool is_admin);
 /* Tells that name could not be opened: returns error. */

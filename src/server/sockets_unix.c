@@ -61,27 +61,30 @@ static int open_unix_set(struct socket_set *set, const char *path)
     return r;
 }
 
+/* One of ours whose file was removed is one that nobody can reach any more. */
+static bool is_reachable(const struct socket_set *set)
+{
+    return set->inherited || socket_set_has_file(set);
+}
+
 /* Who waits in the queue of the one would be served by the other. */
 static const char *hint_of_path(const struct planning *p, const struct socket_set *set, int error)
 {
-    return error == -EADDRINUSE && sockets_find_open(p, NULL, set->path, !set->is_admin)
+    const struct socket_set *other = sockets_find_open(p, NULL, set->path, !set->is_admin);
+
+    return error == -EADDRINUSE && other && is_reachable(other)
                ? "; by ourselves, for another purpose: give it up in one reload, and take it in "
                  "the next"
                : "";
 }
 
-int sockets_get_unix(struct planning *p, const char *path, const struct unix_access *who,
-                     bool is_admin, struct socket_set **ret)
+static int new_unix(struct planning *p, const char *path, const struct unix_access *who,
+                    bool is_admin, struct socket_set **ret)
 {
-    struct socket_set *set = sockets_find_open(p, NULL, path, is_admin);
+    struct socket_set *set;
     char name[256];
-    int r;
+    int r = require_group(p, who);
 
-    if (set) {
-        *ret = set;
-        return 0;
-    }
-    r = require_group(p, who);
     if (r != 0) {
         return r;
     }
@@ -97,10 +100,41 @@ int sockets_get_unix(struct planning *p, const char *path, const struct unix_acc
     r = open_unix_set(set, path);
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
-        return sockets_fail_bind(p, name, r, hint_of_path(p, set, r));
+        r = sockets_fail_bind(p, name, r, hint_of_path(p, set, r));
+        socket_set_free(set);
+        return r;
     }
     *ret = set;
     return 0;
+}
+
+/* server.user may not make a file where root could at the start. */
+static bool is_out_of_reach(int error)
+{
+    return error == -EACCES || error == -EPERM || error == -EROFS || error == -ENOENT;
+}
+
+/* One that was lost and cannot be made anew stays as it is: no new rule is to wait for that. */
+int sockets_get_unix(struct planning *p, const char *path, const struct unix_access *who,
+                     bool is_admin, struct socket_set **ret)
+{
+    struct socket_set *set = sockets_find_open(p, NULL, path, is_admin);
+    int r;
+
+    if (set && is_reachable(set)) {
+        *ret = set;
+        return 0;
+    }
+    r = new_unix(p, path, who, is_admin, ret);
+    if (set && is_out_of_reach(r)) {
+        log_event(LOG_WARNING, "listener",
+                  "unix:%s: its file is gone, and cannot be made anew: %s; nobody can come by it: "
+                  "restart",
+                  path, strerror(-r));
+        *ret = set;
+        return 0;
+    }
+    return r;
 }
 
 /* Why the owner of a file may not: it gives it to groups that it belongs to only. */

@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -155,10 +156,37 @@ def test_the_default_file_is_missed_when_it_is_gone(lab, own_etc):
     assert site.reload(rules)["generation"] == "2"
 
 
-# Both signals while a list of names is being read: what begins as this shell is the daemon then.
+def test_a_long_path_does_not_hide_what_is_wrong(lab, tmp_path):
+    """Neither of the place nor in the message itself, nor at the start nor at a reload."""
+    directory = tmp_path.joinpath(*["d" * 250] * 6)
+    directory.mkdir(parents=True)
+    users = directory / "users"
+    users.write_text("")
+    text = LISTEN + f"[auth]\nusers = {users}\n[access]\nstaff = allow user * from 10.0.0.1/8\n"
+    rules = directory / "rules.ini"
+    rules.write_text(text)
+    site = Site(lab, f"include = {rules}\n")
+
+    def said(level):
+        lines = site.proxy.find_lines(event="configuration", level=level)
+        return "\n".join(line["msg"] for line in lines)
+
+    site.proxy.wait_for_log(event="start")
+    assert re.search(r"dd/rules.ini:6: warning: access.staff: ", said("warning"))
+    rules.write_text(text + f"list = deny hosts {directory}/none\n")
+    assert site.reload()["level"] == "error"
+    assert re.search(r"/none: No such file or directory$", said("error"))
+    rules.write_text(text + "list = dney\n")
+    assert site.reload()["level"] == "error"
+    assert "/rules.ini:7: access.list: 'dney' is no action" in said("error")
+
+
+# Both signals while a list of names is being read: what begins as this shell is the daemon then. The
+# file SEEN is made when that has been seen.
 EARLY = """
 (
     while kill -0 $$ && ! ls -l /proc/$$/fd | grep -q /names; do :; done
+    : > SEEN
     kill -HUP $$
     kill -USR1 $$
 ) >/dev/null 2>&1 &
@@ -168,10 +196,16 @@ exec "$0" "$@"
 
 def test_signals_that_come_before_it_serves_wait(lab, tmp_path):
     names = tmp_path / "names"
-    names.write_text("".join(f"a{number}.example\n" for number in range(500_000)))
     rules = LISTEN + f"[access]\nlisted = deny hosts {names}\n"
-    site = Site(lab, rules, wrapper=["sh", "-c", EARLY])
-    wait_until(site.ends, "the reload that HUP has asked for")
+    for count in (250_000, 500_000, 1_000_000, 2_000_000):
+        names.write_text("".join(f"a{number}.example\n" for number in range(count)))
+        seen = tmp_path / f"seen-{count}"
+        site = Site(lab, rules, wrapper=["sh", "-c", EARLY.replace("SEEN", str(seen))])
+        if seen.exists():
+            break
+        site.proxy.stop()  # on a busy machine the list may be read between two looks
+    assert seen.exists(), "the list was never seen open"
+    wait_until(site.ends, "the reload that HUP has asked for", 3 * DEADLINE)
     assert site.ends()[-1]["generation"] == "2"
     assert site.proxy.find_lines(event="log")[0]["msg"].startswith("USR1: ")
     site.proxy.note_idle()
@@ -551,6 +585,39 @@ def test_what_a_reload_cannot_do_as_server_user(public, lab):
         f"unix:{path}: cannot change its permissions: Operation not permitted; "
         "server.user is no member of that group: restart"
     )
+
+
+@as_root
+@pytest.mark.parametrize("is_whole", [False, True], ids=["file", "directory"])
+def test_a_lost_socket_file_does_not_stop_new_rules(public, lab, is_whole):
+    """Be it that server.user cannot make it anew: the rules have nothing to do with it."""
+    lab.directory = public
+    run = public / "run"
+    run.mkdir()
+    path, admin = run / "a.sock", run / "admin.sock"
+    start = (
+        f"[server]\nuser = nobody\n[listen a]\naddress = 127.0.0.1:0, unix:{path}\n"
+        f"[admin]\naddress = unix:{admin}\n"
+    )
+    site = Site(lab, start)
+    path.unlink()
+    admin.unlink()
+    if is_whole:
+        run.rmdir()
+    assert site.reload(start + "[access]\nshut = deny\n")["level"] == "notice"
+    assert serves(lab, site.proxy) == 403
+    assert [line["msg"] for line in site.proxy.find_lines(event="listener", level="warning")] == [
+        f"unix:{lost}: its file is gone, and cannot be made anew: "
+        f"{'No such file or directory' if is_whole else 'Permission denied'}; "
+        "nobody can come by it: restart"
+        for lost in (path, admin)
+    ]
+    if is_whole:
+        run.mkdir()
+    shutil.chown(run, "nobody")
+    assert site.reload()["level"] == "notice"
+    assert path.is_socket() and admin.is_socket()
+    assert lab.client(str(path)).get(lab.origin().url()).status == 403
 
 
 @as_root
