@@ -67,6 +67,10 @@ CANNOT = {
         "they are not the same here",
     ("match.c", "if (lines.count > 0) {", "> to >="):
         "a list without lines is let go at the first step",
+    ("machine.c", "return order != 0 ? order : (x->bits > y->bits) - (x->bits < y->bits);",
+     "> to >="): "of two that are the same either may stand first",
+    ("machine.c", "return order != 0 ? order : (x->bits > y->bits) - (x->bits < y->bits);",
+     "< to <="): "of two that are the same either may stand first",
     ("names.c", "if (order == 0) {", "== to !="):
         "another order, in which what is the same still stands together",
     ("names.c", "while (slot_count < 2 * names->key_count) {", "< to <="):

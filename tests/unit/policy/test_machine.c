@@ -68,12 +68,8 @@ Test(machine, finds_addresses_of_a_table)
     machine_addrs_free(NULL);
 }
 
-Test(machine, finds_networks_and_addresses_within_and_beside_them)
+static void expect_networks(const struct addr_net *given, size_t count)
 {
-    const struct addr_net given[] = {
-        net("10.1.2.3"),        net("10.1.0.0/16"),  net("10.1.0.0"),
-        net("10.3.0.0/24"),     net("10.2.255.255"), net("10.1.2.0/24"),
-        net("2001:db8:1::/48"), net("2001:db8:1::"), net("::1")};
     static const char *const in[] = {"10.1.0.0",      "10.1.2.3", "10.1.255.255",
                                      "10.2.255.255",  "10.3.0.0", "10.3.0.255",
                                      "2001:db8:1::5", "::1",      "::ffff:10.1.9.9"};
@@ -82,7 +78,7 @@ Test(machine, finds_networks_and_addresses_within_and_beside_them)
                                       "::",           "ffff::1",  "255.255.255.255"};
     struct machine_addrs *addrs = NULL;
 
-    cr_assert_eq(machine_addrs_new(given, ARRAY_LEN(given), &addrs), 0);
+    cr_assert_eq(machine_addrs_new(given, count, &addrs), 0);
     cr_expect_eq(machine_addrs_count(addrs), 5);
     for (size_t i = 0; i < ARRAY_LEN(in); i++) {
         cr_expect(has(addrs, in[i]), "%s", in[i]);
@@ -91,6 +87,22 @@ Test(machine, finds_networks_and_addresses_within_and_beside_them)
         cr_expect_not(has(addrs, out[i]), "%s", out[i]);
     }
     machine_addrs_free(addrs);
+}
+
+/* In whatever order they are given. */
+Test(machine, finds_networks_and_addresses_within_and_beside_them)
+{
+    const struct addr_net given[] = {
+        net("10.1.2.3"),        net("10.1.0.0/16"),  net("10.1.0.0"),
+        net("10.3.0.0/24"),     net("10.2.255.255"), net("10.1.2.0/24"),
+        net("2001:db8:1::/48"), net("2001:db8:1::"), net("::1")};
+    struct addr_net reversed[ARRAY_LEN(given)];
+
+    for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+        reversed[i] = given[ARRAY_LEN(given) - 1 - i];
+    }
+    expect_networks(given, ARRAY_LEN(given));
+    expect_networks(reversed, ARRAY_LEN(reversed));
 }
 
 /* ---- Netlink messages ---- */
@@ -334,6 +346,11 @@ Test(machine, takes_what_is_empty)
     const struct nlmsghdr done_head = {.nlmsg_type = NLMSG_DONE, .nlmsg_len = sizeof(done_head)};
     struct datagram bare = {.len = 0};
     struct datagram with_flag = {.len = 0};
+    const struct rtmsg to_all = {
+        .rtm_family = AF_INET, .rtm_table = RT_TABLE_LOCAL, .rtm_type = RTN_LOCAL};
+    const struct nlmsghdr route_head = {.nlmsg_type = RTM_NEWROUTE,
+                                        .nlmsg_len = sizeof(route_head) + sizeof(to_all)};
+    struct datagram route = {.len = 0};
     struct datagram end = {.len = 0};
     char found[512];
     bool done;
@@ -347,6 +364,10 @@ Test(machine, takes_what_is_empty)
     end_message(&with_flag);
     cr_expect_eq(parse(&with_flag, with_flag.len, found, sizeof(found), &done), 0);
     cr_expect_str_eq(found, "10.0.0.1 ");
+    put(&route, &route_head, sizeof(route_head));
+    put(&route, &to_all, sizeof(to_all));
+    cr_expect_eq(parse(&route, route.len, found, sizeof(found), &done), 0);
+    cr_expect_str_eq(found, "0.0.0.0/0 ");
     put(&end, &done_head, sizeof(done_head));
     cr_expect_eq(parse(&end, end.len, found, sizeof(found), &done), 0);
     cr_expect(done);
@@ -395,6 +416,10 @@ Test(machine, passes_on_what_the_kernel_complains_of)
     struct datagram datagram = {.len = 0};
     struct datagram cut_short = {.len = 0};
     struct datagram interrupted = {.len = 0};
+    const int bare_error = -EMSGSIZE; /* without the message that it is about */
+    const struct nlmsghdr bare_head = {.nlmsg_type = NLMSG_DONE,
+                                       .nlmsg_len = sizeof(bare_head) + sizeof(bare_error)};
+    struct datagram bare = {.len = 0};
     struct datagram ack = {.len = 0};
     char found[512];
     bool done;
@@ -404,6 +429,9 @@ Test(machine, passes_on_what_the_kernel_complains_of)
     put_end(&cut_short, NLMSG_DONE, -EMSGSIZE);
     cr_expect_eq(parse(&cut_short, cut_short.len, found, sizeof(found), &done), -EMSGSIZE);
     cr_expect(done);
+    put(&bare, &bare_head, sizeof(bare_head));
+    put(&bare, &bare_error, sizeof(bare_error));
+    cr_expect_eq(parse(&bare, bare.len, found, sizeof(found), &done), -EMSGSIZE);
     put_message(&interrupted, RTM_NEWADDR, NLM_F_DUMP_INTR, "10.0.0.1", NULL);
     cr_expect_eq(parse(&interrupted, interrupted.len, found, sizeof(found), &done), -EAGAIN);
     put_end(&ack, NLMSG_ERROR, 0);
