@@ -198,7 +198,10 @@ class Memory:
                 if " rw" not in line or "[v" in line or end - begin > 1 << 28:  # shadow memory
                     continue
                 mem.seek(begin)
-                part = mem.read(end - begin)
+                try:
+                    part = mem.read(end - begin)
+                except OSError:  # it is gone since
+                    continue
                 if any(needle in part for needle in needles):
                     return True
         return False
