@@ -403,7 +403,7 @@ static void on_users(struct auth_wait *wait)
     }
 }
 
-/* The users file is being read: field, which holds credentials, waits with the query. */
+/* The users file is looked at or read: field, which holds credentials, waits with the query. */
 static struct auth_answer hold(struct auth_desk *desk, struct str field,
                                const struct auth_credentials *credentials, struct asker *asker)
 {
