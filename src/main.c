@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/attr.h"
 #include "base/mem.h"
 #include "conf/args.h"
 #include "conf/conf.h"
@@ -31,7 +33,6 @@
 #define VIADUCT_VERSION "unknown"
 #endif
 
-#define MESSAGE_LINE_MAX ((size_t)2 * CONF_ORIGIN_TEXT_MAX + 2048)
 #define USER_NAME_MAX 256
 
 static const char usage[] =
@@ -85,11 +86,25 @@ static void open_standard_descriptors(void)
     }
 }
 
+/* An error, in one line on stderr. */
+PRINTF_LIKE(1, 2)
+static void complain(const char *fmt, ...)
+{
+    struct str prefix = journal_prefix_on(STDERR_FILENO, LOG_ERROR);
+    char line[CONF_MESSAGE_LINE_MAX];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    (void)fprintf(stderr, "%.*sviaduct: %s\n", STR_ARG(prefix), line);
+}
+
 /* What was printed must have arrived: a full disk is a failure too. */
 static int finish_output(int code)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "viaduct: standard output: %s\n", strerror(errno));
+        complain("standard output: %s", strerror(errno));
         return EXIT_FAILED;
     }
     return code;
@@ -101,7 +116,7 @@ static void print_messages(FILE *out, const struct conf_messages *messages)
         const struct conf_message *message = &messages->items[i];
         enum log_level level = message->is_warning ? LOG_WARNING : LOG_ERROR;
         struct str prefix = out == stderr ? journal_prefix_on(STDERR_FILENO, level) : STR("");
-        char line[MESSAGE_LINE_MAX];
+        char line[CONF_MESSAGE_LINE_MAX];
 
         conf_message_format(message, line, sizeof(line));
         (void)fprintf(out, "%.*s%s\n", STR_ARG(prefix), line);
@@ -155,15 +170,15 @@ static int explain(const struct args *args, const struct snapshot *snapshot)
     int r = explain_read(&args->explain, snapshot, &question, error, sizeof(error));
 
     if (r == EXPLAIN_WRONG) {
-        (void)fprintf(stderr, "viaduct: %s\n", error);
+        complain("%s", error);
         return EXIT_USAGE;
     }
     if (r < 0) {
-        (void)fprintf(stderr, "viaduct: %s\n", strerror(-r));
+        complain("%s", strerror(-r));
         return EXIT_UNDECIDED;
     }
     if (explain_ask(&question, snapshot, &answer, error, sizeof(error)) != 0) {
-        (void)fprintf(stderr, "viaduct: %s\n", error);
+        complain("%s", error);
         return EXIT_UNDECIDED;
     }
     if (args->json) {
@@ -213,19 +228,23 @@ static int report_wrong_conf(const struct args *args, const struct conf_messages
     return EXIT_CONF;
 }
 
-/* What a reload will have to read as server.user is read as that user at the start, too: else a
- * file that only root may read would be followed no longer, and nobody would know. Empty: as who we
- * are. */
+/* As snapshot_load, for a start. What a reload will have to read as server.user is read as that
+ * user at the start, too: else a file that only root may read would be followed no longer, and
+ * nobody would know. Who has read is in user; empty: who we are. */
 static int load_as_server_user(const struct conf_load_options *options, struct snapshot **ret,
                                struct conf_messages *messages, char user[USER_NAME_MAX])
 {
     struct conf_messages first_messages = {0};
     struct conf *first = NULL;
     int error = geteuid() == 0 ? conf_read(options, &first, &first_messages) : 0;
+    int lent = 0;
 
     user[0] = '\0';
-    if (!error && first && first->server.user && privileges_lend(first->server.user) == 0) {
-        (void)snprintf(user, USER_NAME_MAX, "%s", first->server.user);
+    if (!error && first && first->server.user) {
+        lent = privileges_lend(first->server.user);
+        if (lent == 0) {
+            (void)snprintf(user, USER_NAME_MAX, "%s", first->server.user);
+        }
     }
     conf_free(first);
     conf_messages_deinit(&first_messages);
@@ -234,6 +253,9 @@ static int load_as_server_user(const struct conf_load_options *options, struct s
     }
     if (user[0] != '\0') {
         privileges_resume();
+    }
+    if (!error) {
+        privileges_check((*ret)->conf, lent, messages);
     }
     return error;
 }
@@ -254,15 +276,12 @@ static int run_with_conf(const struct args *args)
     error = is_start ? load_as_server_user(&options, &snapshot, &messages, user)
                      : snapshot_load(&options, NULL, &snapshot, &messages);
     if (error < 0) {
-        (void)fprintf(stderr, "viaduct: %s\n", strerror(-error));
+        complain("%s", strerror(-error));
         code = EXIT_FAILED;
     } else if (error > 0) {
         code = report_wrong_conf(args, &messages);
         if (user[0] != '\0') {
-            struct str prefix = journal_prefix_on(STDERR_FILENO, LOG_ERROR);
-
-            (void)fprintf(stderr, "%.*sviaduct: all this was read as server.user, %s\n",
-                          STR_ARG(prefix), user);
+            complain("all this was read as server.user, %s", user);
         }
     } else {
         code = run_loaded(args, snapshot, &messages);
@@ -314,11 +333,11 @@ int main(int argc, char **argv)
     mem_give_back_large();
     result = args_parse(argc, argv, &args, error, sizeof(error));
     if (result == ARGS_WRONG) {
-        (void)fprintf(stderr, "viaduct: %s\n", error);
+        complain("%s", error);
         return EXIT_USAGE;
     }
     if (result < 0) {
-        (void)fprintf(stderr, "viaduct: %s\n", strerror(-result));
+        complain("%s", strerror(-result));
         return EXIT_FAILED;
     }
     code = run(&args);

@@ -90,7 +90,7 @@ static int read_all(int fd, size_t guess, size_t max_bytes, char **ret_text, siz
 
 int file_open(const char *path, struct file_stamp *ret_stamp, int *ret_fd)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     int r = 0;
 

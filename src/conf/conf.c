@@ -9,10 +9,9 @@
 #include "conf/conf.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -432,12 +431,13 @@ static void complete_rules(struct conf_loader *loader)
 /* The file to read, or NULL for the built-in defaults. */
 static const char *choose_path(const struct conf_load_options *options)
 {
+    struct stat st;
+
     if (options->path) {
         return options->path;
     }
     /* A link that leads nowhere is there: somebody has meant a file to be read. */
-    if (faccessat(AT_FDCWD, CONF_DEFAULT_PATH, F_OK, AT_SYMLINK_NOFOLLOW) != 0 &&
-        (errno == ENOENT || errno == ENOTDIR)) {
+    if (lstat(CONF_DEFAULT_PATH, &st) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
         return NULL;
     }
     return CONF_DEFAULT_PATH;

@@ -79,6 +79,7 @@ struct conf_listener {
     size_t bind_count;
     mode_t mode;       /* of a unix socket */
     const char *group; /* NULL: none */
+    gid_t gid;         /* of group, as the load found it; (gid_t)-1: none, or nobody could tell */
     enum conf_forwarded forwarded;
     struct conf_origin origin;
 };
@@ -160,6 +161,7 @@ struct conf {
         struct conf_bind address; /* CONF_BIND_IP, _UNIX, _OFF or _AUTO */
         mode_t mode;              /* of a unix socket */
         const char *group;        /* NULL: none */
+        gid_t gid;                /* as that of a listener */
         struct conf_addr *allow;  /* owned */
         size_t allow_count;
         bool write;
@@ -207,9 +209,12 @@ void conf_messages_add(struct conf_messages *messages, bool is_warning, struct c
 /* As a person reads them, however they were found: file by file, in the order in which the first
  * message of each came, and by line; what is said of a file as a whole stands behind its lines. */
 void conf_messages_sort(struct conf_messages *messages);
+/* A time as it is written in the file, with the largest unit that fits. */
+void conf_time_put(uint64_t value_ms, struct text *out);
 #define CONF_ORIGIN_TEXT_MAX 4200 /* bytes: the longest path, a line, NUL */
 /* FILE:LINE, FILE, "-o N" or "built-in". */
 void conf_origin_put(struct text *out, struct conf_origin origin);
+#define CONF_MESSAGE_LINE_MAX (2 * CONF_ORIGIN_TEXT_MAX + 2048) /* of conf_message_format */
 /* "FILE:LINE: text" as check prints it; buf is NUL-terminated and cut if it must be. */
 void conf_message_format(const struct conf_message *message, char *buf, size_t cap);
 

@@ -3,13 +3,17 @@
 /* What one value alone cannot tell: values that contradict each other, or the machine. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "conf/conf.h"
 #include "conf/conf_keys.h"
@@ -17,7 +21,8 @@
 #include "conf/conf_value.h"
 
 #define UNIX_MODE_DEFAULT 0660
-#define ACCOUNT_BUF_BYTES 16384 /* of one entry of passwd or group */
+#define ACCOUNT_BUF_BYTES 16384 /* of one entry of passwd, and of most of group */
+#define ACCOUNT_MAX_BYTES (ACCOUNT_BUF_BYTES << 12)
 
 static bool is_unspecified(const struct addr *addr)
 {
@@ -101,28 +106,40 @@ static bool lacks_unix_bind(const struct conf_listener *listener)
 }
 
 /* Only an account database that answered "no such name" proves a mistake. */
-static bool user_is_missing(const char *name)
+static bool find_user(const char *name, uid_t *ret)
 {
     char buf[ACCOUNT_BUF_BYTES];
     struct passwd entry;
     struct passwd *found = NULL;
+    int error = name ? getpwnam_r(name, &entry, buf, sizeof(buf), &found) : EINVAL;
 
-    return name && getpwnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
+    *ret = error == 0 && found ? entry.pw_uid : (uid_t)-1;
+    return error == 0 && !found;
 }
 
-static bool group_is_missing(const char *name)
+/* True when there is none of that name. Here, once, because a database may be far away and slow:
+ * whoever puts the configuration in force has others waiting. */
+static bool find_group(const char *name, gid_t *ret)
 {
-    char buf[ACCOUNT_BUF_BYTES];
     struct group entry;
     struct group *found = NULL;
+    int error = name ? ERANGE : EINVAL;
 
-    return name && getgrnam_r(name, &entry, buf, sizeof(buf), &found) == 0 && !found;
+    /* An entry has all members of its group. */
+    for (size_t cap = ACCOUNT_BUF_BYTES; error == ERANGE && cap <= ACCOUNT_MAX_BYTES; cap *= 4) {
+        char *buf = mem_alloc(cap);
+
+        error = buf ? getgrnam_r(name, &entry, buf, cap, &found) : ENOMEM;
+        mem_free(buf);
+    }
+    *ret = error == 0 && found ? entry.gr_gid : (gid_t)-1;
+    return error == 0 && !found;
 }
 
-static void check_listener(const struct conf *conf, const struct conf_section *section,
+static void check_listener(struct conf *conf, const struct conf_section *section,
                            struct conf_messages *messages)
 {
-    const struct conf_listener *listener = &conf->listeners[section->listener];
+    struct conf_listener *listener = &conf->listeners[section->listener];
     const struct conf_slot *group =
         &section->slots[conf_key_index(conf_key_find("listen", STR("group")))];
     const struct conf_slot *mode =
@@ -131,7 +148,7 @@ static void check_listener(const struct conf *conf, const struct conf_section *s
     for (size_t i = 0; i < listener->bind_count; i++) {
         check_bind(conf, section->listener, i, messages);
     }
-    if (group_is_missing(listener->group)) {
+    if (find_group(listener->group, &listener->gid)) {
         conf_messages_add(messages, false, group->origin, "listen %s.group = %s: no such group",
                           listener->name, listener->group);
     }
@@ -175,12 +192,12 @@ static void check_admin_clash(const struct conf *conf, struct conf_messages *mes
     }
 }
 
-static void check_admin(const struct conf *conf, struct conf_messages *messages)
+static void check_admin(struct conf *conf, struct conf_messages *messages)
 {
     enum conf_bind_kind kind = conf->admin.address.kind;
     bool is_unix = kind == CONF_BIND_UNIX || kind == CONF_BIND_AUTO;
 
-    if (group_is_missing(conf->admin.group)) {
+    if (find_group(conf->admin.group, &conf->admin.gid)) {
         conf_messages_add(messages, false, conf_origin_of(conf, "admin", "group"),
                           "admin.group = %s: no such group", conf->admin.group);
     }
@@ -229,41 +246,74 @@ static void check_pairs(const struct conf *conf, struct conf_messages *messages)
     }
 }
 
-/* 0, or the errno for which no file could be made there, whoever tries. */
-static int missing_directory(const char *path)
+/* 0, or the errno with which we, as whom we now are, could not add to the file, or make it. */
+static int cannot_append(const char *path)
 {
     char directory[PATH_MAX];
     size_t len = (size_t)(strrchr(path, '/') - path);
+    struct stat st;
 
+    if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0) {
+        return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? EISDIR : 0;
+    }
+    if (errno != ENOENT) {
+        return errno;
+    }
     if (len >= sizeof(directory)) {
         return ENAMETOOLONG;
     }
     (void)snprintf(directory, sizeof(directory), "%.*s/.", (int)len, path);
-    return access(directory, F_OK) == 0 || errno == EACCES ? 0 : errno;
+    return faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno;
+}
+
+/* What we may not counts only if we are the one who will open it. */
+static void check_log(const struct conf *conf, uid_t user, struct conf_messages *messages)
+{
+    int error = conf->log.path ? cannot_append(conf->log.path) : 0;
+
+    if (error == 0 || (error == EACCES && user != geteuid())) {
+        return;
+    }
+    conf_messages_add(messages, true, conf_origin_of(conf, "log", "destination"),
+                      "log.destination = %s: it cannot be opened%s, and a start will fail: %s",
+                      conf->log.path, error == EACCES ? " by server.user" : "", strerror(error));
+}
+
+/* One that names nothing at all is no mistake where nobody wrote it down. */
+static void check_hosts(const struct conf *conf, struct conf_messages *messages)
+{
+    struct conf_origin origin = conf_origin_of(conf, "dns", "hosts");
+    struct file_stamp stamp;
+    int fd = -1;
+    int error;
+
+    if (!origin.file) {
+        return;
+    }
+    conf_messages_reading(messages, conf->dns.hosts_path);
+    error = file_open(conf->dns.hosts_path, &stamp, &fd);
+    if (error != 0) {
+        conf_messages_add(messages, true, origin, "dns.hosts = %s: %s", conf->dns.hosts_path,
+                          error == FILE_NOT_REGULAR ? "not a regular file: it names no host"
+                                                    : strerror(-error));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
 }
 
 static void check_machine(const struct conf *conf, struct conf_messages *messages)
 {
-    struct conf_origin hosts = conf_origin_of(conf, "dns", "hosts");
-    int log_error = conf->log.path ? missing_directory(conf->log.path) : 0;
+    uid_t user;
 
-    if (user_is_missing(conf->server.user)) {
+    if (find_user(conf->server.user, &user)) {
         conf_messages_add(messages, false, conf_origin_of(conf, "server", "user"),
                           "server.user = %s: no such user", conf->server.user);
     }
-    if (hosts.file && access(conf->dns.hosts_path, R_OK) != 0) {
-        conf_messages_add(messages, true, hosts, "dns.hosts = %s: %s", conf->dns.hosts_path,
-                          strerror(errno));
-    }
-    if (log_error != 0) {
-        conf_messages_add(messages, true, conf_origin_of(conf, "log", "destination"),
-                          "log.destination = %s: the directory cannot be used, and a start will "
-                          "fail: %s",
-                          conf->log.path, strerror(log_error));
-    }
+    check_log(conf, user, messages);
 }
 
-void conf_check(const struct conf *conf, struct conf_messages *messages)
+void conf_check(struct conf *conf, struct conf_messages *messages)
 {
     for (const struct conf_section *s = conf->state->sections; s; s = s->next) {
         if (s->kind->is_named) {
@@ -273,5 +323,6 @@ void conf_check(const struct conf *conf, struct conf_messages *messages)
     check_admin(conf, messages);
     check_admin_clash(conf, messages);
     check_pairs(conf, messages);
+    check_hosts(conf, messages);
     check_machine(conf, messages);
 }

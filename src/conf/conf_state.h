@@ -51,5 +51,5 @@ const void *conf_section_base_const(const struct conf *conf, const struct conf_s
 /* conf_rules.c: the rule TABLE.NAME, or NULL. */
 struct conf_rule *conf_rule_find(const struct conf *conf, struct str full_name);
 
-/* conf_check.c: what one value alone cannot tell. Adds errors and warnings. */
-void conf_check(const struct conf *conf, struct conf_messages *messages);
+/* conf_check.c: what one value alone cannot tell. Adds errors and warnings, and looks groups up. */
+void conf_check(struct conf *conf, struct conf_messages *messages);

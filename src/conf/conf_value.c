@@ -74,7 +74,7 @@ static void put_size(uint64_t value, struct text *out)
 }
 
 /* 60s and 120s read better than 1m and 2m. */
-static void put_time(uint64_t value_ms, struct text *out)
+void conf_time_put(uint64_t value_ms, struct text *out)
 {
     bool few_minutes = value_ms % 1000 == 0 && value_ms < 300000;
 
@@ -91,7 +91,7 @@ static void put_number(const struct conf_key *key, uint64_t value, struct text *
     if (value == 0 && key->zero_is_off) {
         text_char(out, '0');
     } else if (key->type == CONF_TYPE_TIME) {
-        put_time(value, out);
+        conf_time_put(value, out);
     } else if (key->type == CONF_TYPE_SIZE) {
         put_size(value, out);
     } else {

@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "log/event_line.h"
 #include "log/journal.h"
 #include "log/writer.h"
 
 #define MSG_BYTES 1024
+#define WHOLE_MSG_BYTES 12288 /* as it is written down: with the longest paths */
+#define DOTS STR("...")
 
 /* Set once before threads start, and once more when they have ended. */
 static struct {
@@ -33,20 +36,46 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&state.level, memory_order_relaxed);
 }
 
-/* The formatted message in buf, its end replaced by "..." where it is too long. */
-PRINTF_LIKE(2, 0)
-static struct str format_msg(char buf[MSG_BYTES], const char *fmt, va_list args)
+/* UTF-8: not the first byte of one. */
+static bool is_inside_character(char byte)
 {
-    int len = fmt == NULL ? 0 : vsnprintf(buf, MSG_BYTES, fmt, args);
+    return ((unsigned char)byte & 0xc0) == 0x80;
+}
 
-    if (len < 0) {
-        return str_of(fmt);
+/* text in dst, its middle replaced by "..." where it is too long: paths are what makes it so, and
+ * what is said of them stands before and behind. No character is cut. */
+static struct str shorten(char dst[MSG_BYTES], struct str text)
+{
+    size_t head = (MSG_BYTES - DOTS.len) / 2;
+    size_t tail = text.len - MIN(text.len, MSG_BYTES - DOTS.len - head);
+    struct text out = text_over(dst, MSG_BYTES);
+
+    if (text.len <= MSG_BYTES) {
+        text_put(&out, text);
+        return text_str(&out);
     }
-    if (len < MSG_BYTES) {
-        return str_make(buf, (size_t)len);
+    while (head > 0 && is_inside_character(text.ptr[head])) {
+        head--;
     }
-    memcpy(buf + MSG_BYTES - 4, "...", 4);
-    return str_make(buf, MSG_BYTES - 1);
+    while (tail < text.len && is_inside_character(text.ptr[tail])) {
+        tail++;
+    }
+    text_put(&out, str_head(text, head));
+    text_put(&out, DOTS);
+    text_put(&out, str_from(text, tail));
+    return text_str(&out);
+}
+
+PRINTF_LIKE(2, 0)
+static struct str format_msg(char dst[MSG_BYTES], const char *fmt, va_list args)
+{
+    char whole[WHOLE_MSG_BYTES];
+
+    if (fmt == NULL) {
+        return STR("");
+    }
+    return vsnprintf(whole, sizeof(whole), fmt, args) < 0 ? str_of(fmt)
+                                                          : shorten(dst, str_of(whole));
 }
 
 /* One write: nothing can be done where it fails. */

@@ -79,6 +79,7 @@ void auth_desk_free(struct auth_desk *desk);
 struct auth_wait {
     struct list node;
     void (*ready)(struct auth_wait *wait); /* from the loop; wait may be freed */
+    uint64_t since_ms;                     /* private */
 };
 
 /* Has the users file looked at if that is due. True: wait, its ready set, is told once it has been

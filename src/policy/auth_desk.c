@@ -30,7 +30,7 @@ struct auth_desk {
     struct list queries; /* owned */
     struct auth_follower follower;
     bool follows;      /* the follower is on its way */
-    struct list waits; /* struct auth_wait, until it is back */
+    struct list waits; /* struct auth_wait, in the order of since_ms, until a look counts for it */
 };
 
 struct auth_query {
@@ -81,15 +81,30 @@ bool auth_desk_knows(struct auth_desk *desk, struct str user)
 bool auth_desk_must_wait(struct auth_desk *desk, struct auth_wait *wait)
 {
     struct auth_follow *follow = desk->auth->follow;
+    uint64_t now_ms = loop_now_ms(desk->loop);
 
-    if (auth_follow_look(follow, loop_now_ms(desk->loop)) && !desk->follows) {
-        desk->follows = auth_follow_wait(follow, &desk->follower);
+    if (!auth_follow_look(follow, now_ms)) {
+        return false;
+    }
+    if (!desk->follows) {
+        desk->follows = auth_follow_wait(follow, &desk->follower, now_ms, now_ms);
     }
     if (desk->follows) {
+        wait->since_ms = now_ms;
         list_init(&wait->node);
         list_push_back(&desk->waits, &wait->node);
     }
     return desk->follows;
+}
+
+static void tell_waits(struct list *waits)
+{
+    while (!list_empty(waits)) {
+        struct auth_wait *wait = LIST_FIRST(waits, struct auth_wait, node);
+
+        list_remove(&wait->node);
+        wait->ready(wait);
+    }
 }
 
 void auth_desk_end_waits(struct auth_desk *desk)
@@ -98,12 +113,39 @@ void auth_desk_end_waits(struct auth_desk *desk)
 
     list_init(&waits);
     list_splice_back(&waits, &desk->waits);
-    while (!list_empty(&waits)) {
-        struct auth_wait *wait = LIST_FIRST(&waits, struct auth_wait, node);
+    tell_waits(&waits);
+}
 
+/* Moves those for whom the last look counts. The first that is left; NULL: none. */
+static const struct auth_wait *take_over(struct auth_desk *desk, struct list *over)
+{
+    uint64_t counted_ms = auth_follow_counted_ms(desk->auth->follow);
+
+    while (!list_empty(&desk->waits)) {
+        struct auth_wait *wait = LIST_FIRST(&desk->waits, struct auth_wait, node);
+
+        if (wait->since_ms >= counted_ms) {
+            return wait;
+        }
         list_remove(&wait->node);
-        wait->ready(wait);
+        list_push_back(over, &wait->node);
     }
+    return NULL;
+}
+
+/* A look is over; who has come too late for it waits for the next one. */
+static void on_look(struct auth_desk *desk)
+{
+    const struct auth_wait *left;
+    struct list over;
+
+    list_init(&over);
+    desk->follows = false;
+    while (!desk->follows && (left = take_over(desk, &over))) {
+        desk->follows = auth_follow_wait(desk->auth->follow, &desk->follower, left->since_ms,
+                                         loop_now_ms(desk->loop));
+    }
+    tell_waits(&over);
 }
 
 /* ------------------------------------------------------------------ what came of a check */
@@ -213,11 +255,7 @@ static void on_mail(void *arg, struct mail *mail)
     struct auth_desk *desk = arg;
 
     if (mail == &desk->follower.mail) {
-        /* It may be late: those who have come since wait for another reading. */
-        desk->follows = auth_follow_wait(desk->auth->follow, &desk->follower);
-        if (!desk->follows) {
-            auth_desk_end_waits(desk);
-        }
+        on_look(desk);
     } else {
         on_result(desk, CONTAINER_OF(mail, struct auth_query, check.mail));
     }
@@ -386,7 +424,7 @@ static void settle(struct asker *asker, const struct auth_answer *answer)
     }
 }
 
-/* The users file has been read. */
+/* The users file has been looked at. */
 static void on_users(struct auth_wait *wait)
 {
     struct auth_query *query = CONTAINER_OF(wait, struct auth_query, wait);
@@ -403,7 +441,7 @@ static void on_users(struct auth_wait *wait)
     }
 }
 
-/* The users file is looked at or read: field, which holds credentials, waits with the query. */
+/* The users file is being looked at: field, which holds credentials, waits with the query. */
 static struct auth_answer hold(struct auth_desk *desk, struct str field,
                                const struct auth_credentials *credentials, struct asker *asker)
 {
@@ -420,7 +458,7 @@ static struct auth_answer hold(struct auth_desk *desk, struct str field,
     if (auth_desk_must_wait(desk, &query->wait)) {
         return (struct auth_answer){.outcome = AUTH_PENDING};
     }
-    free_shown(query->shown); /* the file has just been read */
+    free_shown(query->shown); /* that is just over */
     query->shown = NULL;
     return ask(desk, credentials, asker);
 }

@@ -17,7 +17,7 @@
 #define LOOK_EVERY_MS 1000
 #define LOOK_EARLY_MS 100 /* so that where many ask the next look is over before it is missed */
 #define UNREST_MS 2000    /* a file that keeps changing for so long is read as it stands */
-#define SLOW_MS 5000      /* a reading that takes longer is told of */
+#define SLOW_MS 5000      /* what takes longer, with the reading, is told of */
 
 struct auth_follow {
     struct auth_pool *pool; /* borrowed */
@@ -28,6 +28,7 @@ struct auth_follow {
     struct auth_users *users; /* shared ref; under lock, as looked and followers */
     struct file_stamp looked; /* of the file as it was last read, well or badly */
     uint64_t changed_ms;      /* since when it has been another; 0: it has not */
+    uint64_t counted_ms;      /* due_ms, as the last look that is over has left it */
     struct list followers;
     bool is_stopped;
     _Atomic uint64_t generation;   /* counts users; written under lock */
@@ -92,7 +93,7 @@ static bool is_no_newer(const struct auth_follow *follow, const struct auth_user
 /* Not before when_ms: what was found until now counts so long. lock is held. */
 static void look_again(struct auth_follow *follow, uint64_t when_ms)
 {
-    atomic_store_explicit(&follow->next_look_ms, when_ms, memory_order_relaxed);
+    atomic_store_explicit(&follow->next_look_ms, when_ms, memory_order_release);
     atomic_store_explicit(&follow->due_ms, when_ms, memory_order_release);
 }
 
@@ -109,6 +110,7 @@ void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool 
             note_read(follow, auth_users_stamp(users));
         }
         look_again(follow, 0); /* the file may have changed since the reload read it */
+        follow->counted_ms = 0;
     }
     (void)pthread_mutex_unlock(&follow->lock);
     auth_users_unref(former);
@@ -135,7 +137,7 @@ struct auth_users *auth_follow_users(struct auth_follow *follow, uint64_t *ret_g
 static void tell_bad_file(const struct conf_messages *messages, const char *path)
 {
     for (size_t i = 0; i < messages->count; i++) {
-        char line[1024];
+        char line[CONF_MESSAGE_LINE_MAX];
 
         conf_message_format(&messages->items[i], line, sizeof(line));
         log_event(LOG_WARNING, "users", "%s", line);
@@ -175,9 +177,10 @@ static bool is_overdue(const struct auth_follow *follow, uint64_t now_ms)
     return follow->changed_ms > 0 && now_ms >= follow->changed_ms + UNREST_MS;
 }
 
-/* Who waits is told, and goes by what is in force now. lock is held. */
+/* Who waits is told. lock is held. */
 static void end_look(struct auth_follow *follow)
 {
+    follow->counted_ms = atomic_load_explicit(&follow->due_ms, memory_order_relaxed);
     atomic_store_explicit(&follow->slow_ms, UINT64_MAX, memory_order_relaxed);
     /* Who sees these sees the generation, too. */
     atomic_store_explicit(&follow->is_reading, false, memory_order_release);
@@ -200,7 +203,7 @@ static void read_file(struct auth_follow *follow, const struct auth_users *follo
     (void)pthread_mutex_lock(&follow->lock);
     if (file_stamp_eq(&now, found) || is_overdue(follow, now_ms)) {
         read = take_read(follow, followed, found, read, r, &messages);
-    } else {
+    } else if (follow->users == followed) {
         look_again(follow, now_ms + FILE_FRESH_MS);
     }
     end_look(follow);
@@ -234,7 +237,7 @@ static bool take_look(struct auth_follow *follow, const struct auth_users *follo
     /* Whoever sees that the look counts sees what it has found. */
     atomic_store_explicit(&follow->is_reading, is_other, memory_order_relaxed);
     atomic_store_explicit(&follow->next_look_ms, begin_ms + LOOK_EVERY_MS - LOOK_EARLY_MS,
-                          memory_order_relaxed);
+                          memory_order_release);
     atomic_store_explicit(&follow->due_ms, begin_ms + LOOK_EVERY_MS, memory_order_release);
     return is_other;
 }
@@ -288,7 +291,7 @@ static void tell_slow(struct auth_follow *follow, uint64_t now_ms)
     }
     (void)pthread_mutex_lock(&follow->lock);
     log_event(LOG_WARNING, "users",
-              "reading %s takes more than %d s: whoever shows credentials waits for it",
+              "to look at %s takes more than %d s: whoever shows credentials waits for it",
               auth_users_path(follow->users), SLOW_MS / 1000);
     (void)pthread_mutex_unlock(&follow->lock);
 }
@@ -301,7 +304,7 @@ bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms)
     bool is_due;
     bool waits;
 
-    if (now_ms >= atomic_load_explicit(&follow->next_look_ms, memory_order_relaxed) &&
+    if (now_ms >= atomic_load_explicit(&follow->next_look_ms, memory_order_acquire) &&
         !atomic_exchange(&follow->is_looking, true)) {
         begin_look(follow, now_ms);
     }
@@ -314,17 +317,40 @@ bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms)
     return waits;
 }
 
-bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower)
+uint64_t auth_follow_counted_ms(struct auth_follow *follow)
 {
-    bool waits;
+    uint64_t counted_ms;
 
     (void)pthread_mutex_lock(&follow->lock);
-    waits = atomic_load_explicit(&follow->is_looking, memory_order_relaxed) && !follow->is_stopped;
-    if (waits) {
-        list_init(&follower->node);
-        list_push_back(&follow->followers, &follower->node);
-    }
+    counted_ms = follow->is_stopped ? UINT64_MAX : follow->counted_ms;
     (void)pthread_mutex_unlock(&follow->lock);
+    return counted_ms;
+}
+
+/* lock is held. */
+static bool is_awaited(const struct auth_follow *follow, uint64_t since_ms)
+{
+    return !follow->is_stopped && (since_ms >= follow->counted_ms ||
+                                   atomic_load_explicit(&follow->is_reading, memory_order_relaxed));
+}
+
+bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower, uint64_t since_ms,
+                      uint64_t now_ms)
+{
+    bool waits;
+    bool is_told = false;
+
+    do {
+        (void)auth_follow_look(follow, now_ms);
+        (void)pthread_mutex_lock(&follow->lock);
+        waits = is_awaited(follow, since_ms);
+        if (waits && atomic_load_explicit(&follow->is_looking, memory_order_relaxed)) {
+            list_init(&follower->node);
+            list_push_back(&follow->followers, &follower->node);
+            is_told = true;
+        }
+        (void)pthread_mutex_unlock(&follow->lock);
+    } while (waits && !is_told); /* a look was over just then, and another has to begin */
     return waits;
 }
 

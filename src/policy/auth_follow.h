@@ -6,9 +6,10 @@
  * when somebody asks, at most once a second, and read again when it is
  * another, both by a thread of a pool and one at a time. One that is just
  * being written is left alone, but not for long. What a look has found counts
- * for a second; who asks later waits for the next look, and who asks while the
- * file is read waits for that: whoever was struck from the file is let in for
- * a second at most, however long it takes to look and to read.
+ * for a second from when it began; who asks later waits for the next look, and
+ * who asks while the file is read waits for that: whoever was struck from the
+ * file is let in for a second at most, however long it takes to look and to
+ * read.
  */
 
 #include <stdbool.h>
@@ -49,8 +50,12 @@ void auth_follow_set(struct auth_follow *follow, struct auth_users *users, bool 
 /* Has the file looked at, if that is due. True: who asks has to wait for that, or for it to be
  * read. */
 bool auth_follow_look(struct auth_follow *follow, uint64_t now_ms);
-/* True: follower, its home set, is sent there once that is over. False: it is. */
-MUST_USE bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower);
+/* For who asked at since_ms. True: follower, its home set, is sent there once a look is over; one
+ * is begun where none is under way. False: what is in force counts for them. */
+MUST_USE bool auth_follow_wait(struct auth_follow *follow, struct auth_follower *follower,
+                               uint64_t since_ms, uint64_t now_ms);
+/* Who asked before then may go by what is in force now, and waits no more. */
+uint64_t auth_follow_counted_ms(struct auth_follow *follow);
 /* It is not sent from now on, but may have been; it has waited once. */
 void auth_follow_leave(struct auth_follow *follow, struct auth_follower *follower);
 /* Changes when the users do. */

@@ -73,7 +73,8 @@ struct prospect {
     const struct line *asking; /* first that wants credentials; NULL: none */
     bool is_blocked;           /* some line that was passed wants nothing else */
     bool is_hopeful;           /* with credentials an allow might hold */
-    bool waits;                /* at another time the walk might end before that */
+    bool is_sure;              /* that allow does so whatever the time is */
+    bool waits;                /* a deny before that would end the walk at another time */
 };
 
 /* True when the walk ends here. */
@@ -94,8 +95,10 @@ static bool first_step(const struct line *line, unsigned state, struct prospect 
         set_by_line(verdict, POLICY_DENY, line);
         return true;
     }
-    prospect->waits =
-        prospect->waits || (!prospect->is_hopeful && (state & POLICY_NEEDS_TIME) != 0);
+    prospect->waits = prospect->waits || (!prospect->is_sure && line->action == LINE_DENY &&
+                                          state == POLICY_NEEDS_TIME);
+    prospect->is_sure =
+        prospect->is_sure || (line->action == LINE_ALLOW && !(state & POLICY_NEEDS_TIME));
     prospect->is_hopeful = prospect->is_hopeful || line->action == LINE_ALLOW;
     prospect->is_blocked = prospect->is_blocked || state == POLICY_NEEDS_USER;
     if (!prospect->asking && asks && (line->action == LINE_ALLOW || prospect->is_blocked)) {
@@ -123,7 +126,7 @@ static void walk_first(const struct match_view *view, struct policy_verdict *ver
     if (verdict->action != POLICY_DENY || !prospect.is_hopeful) {
         return;
     }
-    if (prospect.waits) {
+    if (prospect.waits || !prospect.is_sure) {
         set_open(verdict, POLICY_NEEDS_TIME | POLICY_NEEDS_ADDRESS | POLICY_NEEDS_USER);
     } else {
         set_by_line(verdict, POLICY_CHALLENGE, prospect.asking);
@@ -132,21 +135,37 @@ static void walk_first(const struct match_view *view, struct policy_verdict *ver
 
 /* ---- The second walk: for one address ---- */
 
-/* The line is not no. True when the walk ends here. */
-static bool second_step(const struct line *line, unsigned state, struct policy_verdict *verdict)
+/* What a line that is not no comes to; if it asks for credentials, at an hour at which it does. */
+static enum policy_action outcome_of(const struct line *line, unsigned state)
 {
+    if (state == MATCH_YES) {
+        return line->action == LINE_ALLOW ? POLICY_ALLOW : POLICY_DENY;
+    }
+    return (state & ~(unsigned)POLICY_NEEDS_TIME) == POLICY_NEEDS_USER ? POLICY_CHALLENGE
+                                                                       : POLICY_OPEN;
+}
+
+/* The line is not no. True when the walk ends here. Where it is not known whether a line asks for
+ * credentials now it is gone on, for they may be asked for at any hour: *hangs is what such lines
+ * need, and the verdict is the first one's. */
+static bool second_step(const struct line *line, unsigned state, unsigned *hangs,
+                        struct policy_verdict *verdict)
+{
+    enum policy_action outcome = outcome_of(line, state);
+
     if (line->action == LINE_REPORT) {
         note_report(verdict, line, state);
         return false;
     }
-    if (state == MATCH_YES) {
-        set_by_line(verdict, line->action == LINE_ALLOW ? POLICY_ALLOW : POLICY_DENY, line);
-    } else if (state == POLICY_NEEDS_USER) {
-        set_by_line(verdict, POLICY_CHALLENGE, line);
-    } else {
-        set_open(verdict, state);
+    if (outcome == POLICY_OPEN || (*hangs && outcome != POLICY_CHALLENGE)) {
+        set_open(verdict, *hangs | state);
+        return true;
     }
-    return true;
+    if (!*hangs) {
+        set_by_line(verdict, outcome, line);
+    }
+    *hangs |= state;
+    return !(state & POLICY_NEEDS_TIME);
 }
 
 /* The first line that would have allowed it, but for an implied `to public`; or NULL. */
@@ -169,17 +188,22 @@ static const struct line *find_private(const struct match_view *view)
 static void walk_second(const struct match_view *view, struct policy_verdict *verdict)
 {
     struct match_walk walk;
+    unsigned hangs = 0;
     uint32_t number;
 
     match_walk_init(&walk, view);
     while (match_walk_next(&walk, &number)) {
         unsigned state = match_line(view, number);
 
-        if (state != MATCH_NO && second_step(&view->table->lines[number], state, verdict)) {
+        if (state != MATCH_NO && second_step(&view->table->lines[number], state, &hangs, verdict)) {
             return;
         }
     }
-    set_default(verdict, find_private(view));
+    if (hangs) {
+        set_open(verdict, hangs);
+    } else {
+        set_default(verdict, find_private(view));
+    }
 }
 
 /* ---- Decisions ---- */

@@ -98,13 +98,20 @@ static bool find_kind(struct str word, enum rule_kind *ret)
     return false;
 }
 
-/* Another item behind a blank. What begins a condition is none: behind a comma that was left over,
- * "not" and its condition would else be items, and the line mean the opposite. */
+/* Another item behind a blank. What begins a condition is none, be a comma before it or behind it:
+ * where that was left over, "not" and its condition would else be items, and the line mean the
+ * opposite. */
 static bool is_item(struct str word)
 {
     enum rule_kind kind;
 
-    return word.len > 0 && !str_eq(word, STR("not")) && !find_kind(word, &kind);
+    if (word.len == 0) {
+        return false;
+    }
+    while (str_starts(word, STR(","))) {
+        word = str_from(word, 1);
+    }
+    return !str_eq(word, STR("not")) && !find_kind(word, &kind);
 }
 
 /* A list is one value, with blanks around its commas or without. */
@@ -123,6 +130,15 @@ static struct str take_value(struct rule_reader *reader)
         value.len = (size_t)(more.ptr + more.len - value.ptr);
     }
     return value;
+}
+
+/* The same where no blank tells the two apart. Who means an item of that name puts it first. */
+static bool swallows_not(const struct rule_reader *reader, struct str value)
+{
+    enum rule_kind kind;
+
+    return (str_eq(value, STR("not")) || str_ends(value, STR(",not"))) &&
+           find_kind(peek_word(reader), &kind);
 }
 
 static bool is_clock(struct str word)
@@ -221,6 +237,11 @@ static void read_condition(struct rule_reader *reader, struct draft *draft,
 
     if (value.len == 0) {
         rule_complain(reader, "'%s' wants a value", word);
+        return;
+    }
+    if (swallows_not(reader, value)) {
+        rule_complain(reader, "'not' before '%.*s' would be an item of '%s'",
+                      STR_ARG(peek_word(reader)), word);
         return;
     }
     if (condition.kind == RULE_TIME && !is_clock(value) && is_clock(peek_word(reader))) {

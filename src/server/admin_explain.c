@@ -3,10 +3,12 @@
 /* GET /explain: the command's question to the snapshot in force, from a query string. */
 
 #include <event2/keyvalq_struct.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "conf/args.h"
+#include "conf/conf.h"
 #include "policy/auth.h"
 #include "policy/snapshot.h"
 #include "server/admin_address.h"
@@ -14,6 +16,7 @@
 #include "server/explain.h"
 
 #define EXPLAINS_MAX 4
+#define USERS_WAIT_MS 5000 /* where a file system does not answer no place is held for good */
 
 struct admin_explain {
     struct admin_request *request;
@@ -23,6 +26,7 @@ struct admin_explain {
     struct explain_question question;
     struct auth_desk *desk; /* owned; NULL: it is about no user */
     struct auth_wait wait;  /* for the users file to be looked at */
+    struct deadline late;   /* of the wait */
     struct task grave;
     struct explain_answer answer;
     struct explain_job *job; /* owned */
@@ -73,6 +77,7 @@ static void explain_free(struct admin_explain *explain)
 
     admin->explain_count--;
     list_remove(&explain->wait.node);
+    deadline_disarm(&explain->late);
     explain_end(explain->job);
     evhttp_clear_headers(&explain->params);
     loop_bury(admin->loop, &explain->grave, bury_explain); /* its desk may be calling us */
@@ -128,7 +133,20 @@ static void look_user_up(struct admin_explain *explain)
 
 static void on_users(struct auth_wait *wait)
 {
-    look_user_up(CONTAINER_OF(wait, struct admin_explain, wait));
+    struct admin_explain *explain = CONTAINER_OF(wait, struct admin_explain, wait);
+
+    deadline_disarm(&explain->late);
+    look_user_up(explain);
+}
+
+static void on_late(struct deadline *deadline)
+{
+    struct admin_explain *explain = CONTAINER_OF(deadline, struct admin_explain, late);
+    char error[512];
+
+    (void)snprintf(error, sizeof(error), "the users file is still being read: %s",
+                   explain->request->view->snapshot->conf->auth.users_path);
+    refuse(explain, 503, error);
 }
 
 /* Its users are asked about a user. */
@@ -141,6 +159,8 @@ static void find_user(struct admin_explain *explain)
         refuse(explain, 503, strerror(-r));
     } else if (!auth_desk_must_wait(explain->desk, &explain->wait)) {
         look_user_up(explain);
+    } else {
+        deadline_arm(&explain->late, request->admin->loop, USERS_WAIT_MS);
     }
 }
 
@@ -186,6 +206,7 @@ void admin_route_explain(struct admin_request *request)
     explain->request = request;
     list_init(&explain->wait.node);
     explain->wait.ready = on_users;
+    deadline_init(&explain->late, on_late);
     request->admin->explain_count++;
     if (request->query && evhttp_parse_query_str(request->query, &explain->params) != 0) {
         refuse(explain, 400, "the query is not NAME=VALUE&...");

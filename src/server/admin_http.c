@@ -27,6 +27,7 @@
 
 /* More than any request may hold: of the line before a chunk evhttp has no limit. */
 #define INPUT_MAX ((size_t)ADMIN_HEAD_MAX + ADMIN_BODY_MAX + 4096)
+#define METHODS (EVHTTP_REQ_PATCH * 2 - 1) /* all that evhttp knows: routes choose */
 #define SEND_MS 60000
 #define REST_MS 1000
 #define STOP_MS 500 /* what an answer that is being sent has left when the daemon ends */
@@ -37,7 +38,9 @@ static _Thread_local struct admin *admin_of_thread;
 /* ------------------------------------------------------------------ connections */
 
 /* evhttp has no limit for connections, and does not tell when one ends. So each holds a reference
- * of ours beside evhttp's: when evhttp lets go of a stream it takes its callbacks off. */
+ * of ours beside evhttp's: when evhttp lets go of a stream it takes its callbacks off. The
+ * descriptor is closed with the last reference, after its events; by evhttp, which would do it
+ * first, another thread could have the number before they are gone. */
 static bool is_let_go(struct bufferevent *stream)
 {
     void *connection = NULL;
@@ -48,7 +51,6 @@ static bool is_let_go(struct bufferevent *stream)
 
 static void client_end(struct admin_client *client)
 {
-    (void)bufferevent_disable(client->stream, EV_READ | EV_WRITE);
     (void)bufferevent_decref(client->stream);
     client->stream = NULL;
     deadline_disarm(&client->cut);
@@ -59,7 +61,6 @@ static void client_end(struct admin_client *client)
     client->is_stranger = false;
 }
 
-/* Before anything can register the descriptor of a stream that was let go, for it is closed. */
 static void sweep(struct admin *admin)
 {
     for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
@@ -115,7 +116,7 @@ static void on_cut(struct deadline *deadline)
 {
     struct admin_client *client = CONTAINER_OF(deadline, struct admin_client, cut);
 
-    if (!is_let_go(client->stream)) { /* else its number may be another's; the sweep follows */
+    if (!is_let_go(client->stream)) { /* else the sweep follows */
         cut(client);
     }
 }
@@ -170,10 +171,9 @@ static struct bufferevent *on_accepted(struct event_base *base, void *arg)
     struct admin_client *client;
 
     judge_last(admin);
-    sweep(admin);
     client = vacant_place(admin);
     ASSERT(client); /* the listener rests while there is none */
-    client->stream = bufferevent_socket_new(base, -1, 0);
+    client->stream = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (!client->stream) {
         return NULL;
     }
@@ -222,13 +222,14 @@ static void free_body(const void *data, size_t len, void *arg)
     free((void *)(uintptr_t)data);
 }
 
-/* The answer has been taken, or its client has gone; the connection ends next. */
+/* The answer has been taken, and so the connection has served its one request. To evhttp it is over
+ * by the answer's Connection field, but not if the request was a CONNECT. */
 static void on_sent(struct evhttp_request *http, void *arg)
 {
     struct admin_client *client = client_of(arg, http);
 
     if (client) {
-        (void)bufferevent_disable(client->stream, EV_READ | EV_WRITE);
+        cut(client);
     }
 }
 
@@ -372,7 +373,6 @@ static void on_request(struct evhttp_request *http, void *arg)
     struct admin_client *client;
     struct admin_request *request = mem_zalloc(sizeof(*request));
 
-    sweep(admin);
     client = client_of(admin, http);
     if (client) {
         deadline_disarm(&client->cut);
@@ -420,8 +420,7 @@ int admin_http_init(struct admin *admin)
     evhttp_set_max_headers_size(admin->http, ADMIN_HEAD_MAX);
     evhttp_set_max_body_size(admin->http, ADMIN_BODY_MAX);
     evhttp_set_timeout(admin->http, ADMIN_WAIT_MS / 1000);
-    evhttp_set_allowed_methods(admin->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
-                                                EVHTTP_REQ_DELETE);
+    evhttp_set_allowed_methods(admin->http, METHODS);
     evhttp_set_bevcb(admin->http, on_accepted, admin);
     evhttp_set_gencb(admin->http, on_request, admin);
     loop_on_turn_end(admin->loop, on_turn_end, admin);
@@ -474,11 +473,6 @@ void admin_http_deinit(struct admin *admin)
         ASSERT(request->cancel); /* what comes by mail has come */
         request->http = NULL;
         request->cancel(request);
-    }
-    for (size_t i = 0; i < ADMIN_CONNECTIONS_MAX; i++) {
-        if (admin->clients[i].stream) {
-            (void)bufferevent_disable(admin->clients[i].stream, EV_READ | EV_WRITE);
-        }
     }
     evhttp_free(admin->http);
     sweep(admin);

@@ -55,6 +55,7 @@ static int make(const char *path)
     }
     if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
         error = -errno;
+        (void)unlink(path);
         (void)close(fd);
         return error;
     }

@@ -13,7 +13,6 @@
 #include "server/reload_progress.h"
 #include "server/server_private.h"
 
-#define LINE_BYTES 2048
 /* A file system that does not answer may keep them for good: others are still to be served. */
 #define WAITING_MAX (ADMIN_CONNECTIONS_MAX / 2)
 
@@ -129,7 +128,7 @@ static void copy_messages(struct admin_reload *reload, const struct conf_message
                     : NULL;
 
     for (size_t i = 0; out && i < messages->count; i++) {
-        char line[LINE_BYTES];
+        char line[CONF_MESSAGE_LINE_MAX];
 
         conf_message_format(&messages->items[i], line, sizeof(line));
         (void)fprintf(out, "%c%s\n", messages->items[i].is_warning ? 'W' : 'E', line);

@@ -3,23 +3,39 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "log/log.h"
+
 #define FIRST_FD 3
 #define MAX_FDS 1024
+
+/* The number in a variable; false, after a warning, if it has none. */
+static bool read_number(const char *name, uint64_t max, uint64_t *ret)
+{
+    const char *text = getenv(name);
+
+    if (str_parse_u64(str_of(text), max, ret)) {
+        return true;
+    }
+    log_event(LOG_WARNING, "listener",
+              "%s %s%s: expected a number up to %" PRIu64 "; no inherited socket is taken over",
+              name, text ? "is " : "is not set", text ? text : "", max);
+    return false;
+}
 
 size_t inherited_count(void)
 {
     uint64_t count = 0;
     uint64_t for_pid;
 
-    if (!str_parse_u64(str_of(getenv("LISTEN_PID")), INT32_MAX, &for_pid) ||
-        for_pid != (uint64_t)getpid() ||
-        !str_parse_u64(str_of(getenv("LISTEN_FDS")), MAX_FDS, &count)) {
+    if (!getenv("LISTEN_FDS") || !read_number("LISTEN_PID", INT32_MAX, &for_pid) ||
+        for_pid != (uint64_t)getpid() || !read_number("LISTEN_FDS", MAX_FDS, &count)) {
         return 0;
     }
     return (size_t)count;

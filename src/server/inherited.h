@@ -13,7 +13,7 @@
 #include "base/attr.h"
 #include "base/str.h"
 
-/* How many there are for this process. */
+/* How many there are for this process; 0, with a warning, if the variables do not tell. */
 size_t inherited_count(void);
 /* The name of number i, from 0; empty where it has none. Borrowed from the environment. */
 struct str inherited_name(size_t i);

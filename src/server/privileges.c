@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conf/conf.h"
+
 int privileges_find(const char *user, uid_t *ret)
 {
     const struct passwd *entry = getpwnam(user);
@@ -62,7 +64,7 @@ int privileges_drop(const char *user, char *error, size_t cap)
         (void)snprintf(error, cap, "server.user: there is no user %s", user);
         return -ENOENT;
     }
-    if (geteuid() == entry->pw_uid) {
+    if (geteuid() != 0 || entry->pw_uid == 0) {
         return 0;
     }
     if (initgroups(entry->pw_name, entry->pw_gid) != 0 ||
@@ -74,4 +76,24 @@ int privileges_drop(const char *user, char *error, size_t cap)
         return r;
     }
     return 0;
+}
+
+void privileges_check(const struct conf *conf, int lent, struct conf_messages *messages)
+{
+    const char *user = conf->server.user;
+    struct conf_origin origin = conf_origin_of(conf, "server", "user");
+    uid_t uid;
+
+    if (!user || privileges_find(user, &uid) != 0 || uid == geteuid()) {
+        return;
+    }
+    if (geteuid() != 0) {
+        conf_messages_add(messages, true, origin,
+                          "server.user = %s: only root can become another user", user);
+    } else if (lent != 0) {
+        conf_messages_add(messages, true, origin,
+                          "server.user = %s: a start will fail, for it cannot become that user: %s",
+                          user, strerror(-lent));
+    }
+    conf_messages_sort(messages);
 }

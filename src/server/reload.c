@@ -15,7 +15,6 @@
 #include "policy/snapshot.h"
 #include "server/server_private.h"
 
-#define LINE_MAX_BYTES 1024
 #define STOP_MS 2000 /* for a reload that is being read when the program ends */
 #define SLOW_MS 5000 /* a reload that takes longer is told of */
 
@@ -79,7 +78,7 @@ static void log_messages(const struct conf_messages *messages)
 {
     for (size_t i = 0; i < messages->count; i++) {
         const struct conf_message *message = &messages->items[i];
-        char line[LINE_MAX_BYTES];
+        char line[CONF_MESSAGE_LINE_MAX];
 
         conf_message_format(message, line, sizeof(line));
         log_event(message->is_warning ? LOG_WARNING : LOG_ERROR, "configuration", "%s", line);

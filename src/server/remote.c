@@ -163,12 +163,13 @@ static const char *put_question(struct text *out, const struct args *args)
 struct vigil {
     const struct admin_address *address;
     bool has_told;
-    bool was_away; /* nobody took the question */
+    bool was_away; /* nobody took the last question */
 };
 
+/* Between two reloads none is under way. */
 static void tell_progress(struct vigil *vigil, struct str progress)
 {
-    if (!vigil->has_told) {
+    if (!vigil->has_told && !str_starts(progress, STR("idle"))) {
         (void)fprintf(stderr,
                       "viaduct: the reload takes long: %.*s; waiting as long as the daemon answers "
                       "(viaduct status tells more, and the reload goes on without this command)\n",
@@ -190,6 +191,7 @@ static int on_silence(void *arg)
     int r = ask(&question, &answer);
 
     if (r == 0) {
+        vigil->was_away = false;
         if (answer.status == 200) {
             tell_progress(vigil, answer.body);
         }

@@ -13,6 +13,7 @@
 
 #include "base/aside.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "conf/conf.h"
 #include "io/loop.h"
 #include "io/mailbox.h"
@@ -56,10 +57,12 @@ static void cut(struct server *s)
 static void begin_drain(struct server *s)
 {
     uint64_t grace_ms = s->snapshot->conf->server.grace_ms;
+    char buf[32];
+    struct text grace = TEXT_OVER(buf);
 
     s->phase = SERVER_DRAINING;
-    log_event(LOG_NOTICE, "drain", "no new clients; what runs may go on for %llu s",
-              (unsigned long long)(grace_ms / 1000));
+    conf_time_put(grace_ms, &grace);
+    log_event(LOG_NOTICE, "drain", "no new clients; what runs may go on for %s", text_cstr(&grace));
     poke_all(s, WORKER_DRAIN);
     if (grace_ms == 0) {
         cut(s);
@@ -266,7 +269,7 @@ static void announce(const struct server *s, const struct conf_messages *warning
         LOG_NUM("max_connections", (uint64_t)atomic_load(&s->shop.max_clients)),
         LOG_NUM("pid", (uint64_t)getpid()),
     };
-    char line[1024];
+    char line[CONF_MESSAGE_LINE_MAX];
 
     log_fields(LOG_NOTICE, "start", start, ARRAY_LEN(start), "viaduct serves");
     for (size_t i = 0; i < warnings->count; i++) {

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -16,14 +14,6 @@
 #include "log/log.h"
 #include "server/admin_address.h"
 #include "server/sockets_private.h"
-
-struct planning {
-    struct sockets *sockets;
-    struct socket_plan *plan;
-    const struct conf *conf;
-    char *error;
-    size_t error_cap;
-};
 
 /* ------------------------------------------------------------------ one address */
 
@@ -57,24 +47,15 @@ static int use(struct planning *p, const struct conf_listener *listener, struct 
     return 0;
 }
 
-/* A unix socket of ours whose file was removed is one that nobody can reach any more. */
-static bool is_reachable(const struct socket_set *set)
-{
-    return !set->path || set->inherited || socket_set_has_file(set);
-}
-
-/* What is open already, ours for the same purpose or inherited, and not used by this plan yet;
- * NULL: nothing. */
-static struct socket_set *find_open(const struct planning *p, const struct addr *asked,
-                                    const char *path, bool is_admin)
+struct socket_set *sockets_find_open(const struct planning *p, const struct addr *asked,
+                                     const char *path, bool is_admin)
 {
     LIST_FOR_EACH (node, next, &p->sockets->open) {
         struct socket_set *set = LIST_ITEM(node, struct socket_set, node);
         bool same = path ? set->path && strcmp(set->path, path) == 0
                          : !set->path && addr_eq(&set->asked, asked);
 
-        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set) &&
-            is_reachable(set)) {
+        if (same && (set->inherited || set->is_admin == is_admin) && !is_in_plan(p->plan, set)) {
             return set;
         }
     }
@@ -100,7 +81,7 @@ static const struct socket_set *find_overlap(const struct planning *p, const str
     return found;
 }
 
-static int fail_bind(struct planning *p, const char *name, int error, const char *hint)
+int sockets_fail_bind(struct planning *p, const char *name, int error, const char *hint)
 {
     (void)snprintf(p->error, p->error_cap, "cannot listen on %s: %s%s", name, strerror(-error),
                    hint);
@@ -122,7 +103,7 @@ static const char *hint_of(const struct addr *asked, const struct socket_set *ov
 static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count, bool is_admin,
                   struct socket_set **ret)
 {
-    struct socket_set *set = find_open(p, asked, NULL, is_admin);
+    struct socket_set *set = sockets_find_open(p, asked, NULL, is_admin);
     const struct socket_set *overlap = find_overlap(p, asked);
     char name[ADDR_TEXT_MAX];
     int r;
@@ -144,7 +125,7 @@ static int get_ip(struct planning *p, const struct addr *asked, size_t fd_count,
         socket_set_name(set, name, sizeof(name));
         memset(set->fds, 0xff, set->fd_count * sizeof(*set->fds));
         socket_set_free(set);
-        return fail_bind(p, name, r, hint_of(asked, overlap, r));
+        return sockets_fail_bind(p, name, r, hint_of(asked, overlap, r));
     }
     *ret = set;
     return 0;
@@ -178,7 +159,7 @@ static int open_any(struct planning *p, const struct conf_bind *bind,
                     const struct conf_listener *listener)
 {
     struct addr any = {.kind = ADDR_IP6, .port = bind->addr.port};
-    struct socket_set *set = find_open(p, &any, NULL, false);
+    struct socket_set *set = sockets_find_open(p, &any, NULL, false);
     int r;
 
     if (set && takes_both_families(set)) {
@@ -200,129 +181,26 @@ static int open_any(struct planning *p, const struct conf_bind *bind,
     return r;
 }
 
-/* Who may connect to a unix socket. */
-struct permissions {
-    const char *kind, *name; /* "listen ", "lan": for messages */
-    mode_t mode;
-    const char *group; /* NULL: as it is */
-};
-
-static int find_group(struct planning *p, const struct permissions *who, gid_t *ret)
-{
-    struct group *group;
-
-    *ret = (gid_t)-1;
-    if (!who->group) {
-        return 0;
-    }
-    group = getgrnam(who->group);
-    if (!group) {
-        (void)snprintf(p->error, p->error_cap, "%s%s.group: there is no group %s", who->kind,
-                       who->name, who->group);
-        return -EINVAL;
-    }
-    *ret = group->gr_gid;
-    return 0;
-}
-
-static int open_unix_set(struct socket_set *set, const char *path)
-{
-    struct stat st;
-    int r;
-
-    set->path = mem_strdup(path);
-    if (!set->path) {
-        return -ENOMEM;
-    }
-    r = listener_open_unix(path, set->mode, set->gid, &set->fds[0]);
-    if (r == 0 && lstat(path, &st) != 0) {
-        r = -errno;
-    }
-    if (r == 0) {
-        set->device = st.st_dev;
-        set->inode = st.st_ino;
-    }
-    return r;
-}
-
-/* Who waits in the queue of the one would be served by the other. */
-static const char *hint_of_path(const struct planning *p, const struct socket_set *set, int error)
-{
-    return error == -EADDRINUSE && find_open(p, NULL, set->path, !set->is_admin)
-               ? "; by ourselves, for another purpose: give it up in one reload, and take it in "
-                 "the next"
-               : "";
-}
-
-/* As get_ip, of a path. */
-static int get_unix(struct planning *p, const char *path, const struct permissions *who,
-                    bool is_admin, struct socket_set **ret)
-{
-    struct socket_set *set = find_open(p, NULL, path, is_admin);
-    char name[256];
-    gid_t group;
-    int r;
-
-    if (set) {
-        *ret = set;
-        return 0;
-    }
-    r = find_group(p, who, &group);
-    if (r != 0) {
-        return r;
-    }
-    set = socket_set_new(&p->plan->opened, 1);
-    if (!set) {
-        return -ENOMEM;
-    }
-    set->is_admin = is_admin;
-    set->addr = (struct addr){.kind = ADDR_UNIX};
-    set->asked = set->addr;
-    set->mode = who->mode;
-    set->gid = group;
-    r = open_unix_set(set, path);
-    if (r != 0) {
-        (void)snprintf(name, sizeof(name), "unix:%s", path);
-        return fail_bind(p, name, r, hint_of_path(p, set, r));
-    }
-    *ret = set;
-    return 0;
-}
-
-static struct permissions permissions_of(const struct conf_listener *listener)
-{
-    return (struct permissions){.kind = "listen ",
-                                .name = listener->name,
-                                .mode = listener->mode,
-                                .group = listener->group};
-}
-
 static int open_unix(struct planning *p, const struct conf_bind *bind,
                      const struct conf_listener *listener)
 {
-    const struct permissions who = permissions_of(listener);
+    const struct unix_access who = unix_access_of(listener);
     struct socket_set *set = NULL;
-    int r = get_unix(p, bind->path, &who, false, &set);
+    int r = sockets_get_unix(p, bind->path, &who, false, &set);
 
     return r == 0 ? use(p, listener, set) : r;
 }
 
-static struct permissions permissions_of_admin(const struct conf *conf)
-{
-    return (struct permissions){
-        .kind = "", .name = "admin", .mode = conf->admin.mode, .group = conf->admin.group};
-}
-
 static int open_admin(struct planning *p)
 {
-    const struct permissions who = permissions_of_admin(p->conf);
+    const struct unix_access who = unix_access_of_admin(p->conf);
     struct admin_address address;
 
     p->plan->origin = p->conf->admin.address.origin;
     if (!admin_address_of(p->conf, &address)) {
         return 0;
     }
-    return address.is_unix ? get_unix(p, address.path, &who, true, &p->plan->admin)
+    return address.is_unix ? sockets_get_unix(p, address.path, &who, true, &p->plan->admin)
                            : get_ip(p, &address.addr, 1, true, &p->plan->admin);
 }
 
@@ -484,46 +362,6 @@ void sockets_give_up(struct sockets *sockets, struct socket_plan *plan)
     plan->admin = NULL;
 }
 
-/* Why the owner of a file may not: it gives it to groups that it belongs to only. */
-static const char *hint_of_permissions(const struct socket_set *set, gid_t group, int error)
-{
-    if (error != -EPERM) {
-        return "";
-    }
-    if (set->is_foreign) {
-        return "; root has opened it: restart";
-    }
-    return group != set->gid ? "; server.user is no member of that group: restart" : "";
-}
-
-/* A unix socket of ours that stays may have other permissions now. */
-static void set_permissions(struct planning *p, const struct permissions *who,
-                            struct socket_set *set)
-{
-    gid_t given = (gid_t)-1;
-    gid_t group;
-    int r;
-
-    if (find_group(p, who, &group) != 0) {
-        log_event(LOG_WARNING, "listener", "%s", p->error);
-        return;
-    }
-    if (group == set->gid && who->mode == set->mode) {
-        return;
-    }
-    if (group != set->gid) {
-        given = group == (gid_t)-1 ? getegid() : group;
-    }
-    r = listener_change_unix(set->path, (uid_t)-1, given, &who->mode);
-    if (r != 0) {
-        log_event(LOG_WARNING, "listener", "unix:%s: cannot change its permissions: %s%s",
-                  set->path, strerror(-r), hint_of_permissions(set, group, r));
-        return;
-    }
-    set->gid = group;
-    set->mode = who->mode;
-}
-
 /* Those that workers have are tuned by them. */
 static void tune_shared(struct planning *p, struct socket_set *set)
 {
@@ -561,15 +399,15 @@ void sockets_commit(struct sockets *sockets, struct socket_plan *plan, const str
 
         tune_shared(&p, set);
         if (set->path && !set->inherited && listener) {
-            const struct permissions who = permissions_of(listener);
+            const struct unix_access who = unix_access_of(listener);
 
-            set_permissions(&p, &who, set);
+            sockets_set_access(&p, &who, set);
         }
     }
     if (plan->admin && plan->admin->path && !plan->admin->inherited) {
-        const struct permissions who = permissions_of_admin(conf);
+        const struct unix_access who = unix_access_of_admin(conf);
 
-        set_permissions(&p, &who, plan->admin);
+        sockets_set_access(&p, &who, plan->admin);
     }
     list_splice_back(&sockets->open, &plan->opened);
     LIST_FOR_EACH (node, next, &sockets->open) {

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "http/h1_write.h"
+#include "http/persist.h"
 #include "io/io.h"
 #include "io/outq.h"
 #include "io/stream.h"
@@ -75,31 +76,11 @@ static void on_conn_ready(void *owner)
     drive(owner);
 }
 
-/* Schemes that authenticate a connection and not a request, against RFC 9110 11.1: from the first
- * sign of one the connection is this client's alone. */
-static bool names_connection_scheme(const struct field_list *fields, enum field_id id)
-{
-    const struct field *field = field_find(fields, id);
-
-    for (; field; field = field_next(fields, field)) {
-        struct str rest = field->value;
-        struct str element;
-
-        while (field_next_element(&rest, &element)) {
-            struct str scheme =
-                str_head(element, MIN(str_find(element, ' '), str_find(element, '\t')));
-
-            if (str_ieq(scheme, STR("NTLM")) || str_ieq(scheme, STR("Negotiate"))) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
+/* From the first sign of a scheme that authenticates connections this one is this client's alone.
+ */
 static void bind_if(struct origin_net *o, const struct field_list *fields, enum field_id id)
 {
-    if (o->conn->bound_to == 0 && names_connection_scheme(fields, id)) {
+    if (o->conn->bound_to == 0 && persist_is_bound(fields, id)) {
         o->conn->bound_to = o->binding->client;
         o->binding->used = 1;
     }
@@ -317,24 +298,10 @@ static bool is_blocked(void *origin)
 
 /* ------------------------------------------------------------------ the response */
 
-/* Keep-Alive: timeout=N: closed a second earlier, so that our request does not cross the origin's
- * FIN. */
-static void note_keep_alive(struct origin_net *o)
-{
-    struct str rest = field_value(&o->response->fields, FIELD_KEEP_ALIVE);
-    struct str element;
-    uint64_t seconds;
-
-    while (field_next_element(&rest, &element)) {
-        if (str_istarts(element, STR("timeout=")) &&
-            str_parse_u64(str_from(element, 8), UINT32_MAX, &seconds)) {
-            o->conn->idle_limit_ms = seconds > 0 ? (seconds - 1) * 1000 : 0;
-        }
-    }
-}
-
 static void on_head(struct origin_net *o, struct str rest)
 {
+    struct upstream_conn *conn = o->conn;
+
     if (o->response->status == 101) {
         o->surplus = rest;
         o->events->head(o->arg, o->response);
@@ -347,7 +314,7 @@ static void on_head(struct origin_net *o, struct str rest)
     }
     o->response_begun = true;
     bind_if(o, &o->response->fields, FIELD_WWW_AUTHENTICATE);
-    note_keep_alive(o);
+    conn->idle_limit_ms = persist_idle_ms(&o->response->fields, conn->idle_limit_ms);
     o->events->head(o->arg, o->response);
 }
 

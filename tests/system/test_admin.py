@@ -456,10 +456,18 @@ def test_a_body_that_is_too_large(site):
 
 
 @pytest.mark.parametrize("method", ["PUT", "OPTIONS", "TRACE", "CONNECT", "PATCH", "NONSENSE"])
-def test_other_methods(site, method):
+@pytest.mark.parametrize("target", ["/status", "*", "127.0.0.1:80", "[::1]:1", "http://localhost/x", "?"])
+def test_other_methods(site, method, target):
+    """Refused, and the connection ends with it."""
     peer = site.lab.client(site.socket)
-    peer.send(f"{method} /status HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    assert peer.read_head().status in (400, 405, 501)
+    peer.send(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    answer = peer.read_head()
+    assert answer.status in (400, 404, 405, 501)
+    assert answer.status != 405 or answer.get("Allow") == "GET, HEAD"
+    begin = time.monotonic()
+    peer.read_to_end()
+    assert time.monotonic() - begin < 3
+    assert site.json("/healthz") == {"state": "ok"}
 
 
 def test_the_method_a_route_takes(site):
@@ -482,6 +490,35 @@ def test_junk(site, junk):
     peer.finish()
     peer.read_to_end()
     assert site.json("/healthz") == {"state": "ok"}
+
+
+def test_no_event_outlives_its_descriptor(lab, tmp_path, program):
+    """Else the number could be another thread's by then. However a connection ends."""
+    trace = tmp_path / "trace"
+    strace = [program("strace"), "-D", "-f", "-qq", "-e", "trace=epoll_ctl,close", "-o", str(trace)]
+    site = Site(lab, tmp_path, wrapper=strace, release=True)
+    get = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for sent in [
+        b"",
+        get[:9],
+        get,
+        b"\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 9000,
+        b"POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        get.replace(b"status", b"connections"),
+    ]:
+        for is_patient in (True, False):
+            peer = wire.connect(site.socket)
+            peer.send(sent)
+            if is_patient:
+                peer.finish()
+                peer.read_to_end()
+            peer.close()
+    assert site.json("/healthz") == {"state": "ok"}
+    site.proxy.stop()
+    failed = [line for line in trace.read_text().splitlines() if " = -1 " in line]
+    assert not failed and " close(" in trace.read_text()
 
 
 def test_the_65th_connection_waits(lab, site):
@@ -933,6 +970,12 @@ def test_asked_by_many_while_it_reloads(lab, tmp_path):
             while not done.is_set():
                 peer = wire.connect(site.socket)
                 path = paths[(number + count) % len(paths)]
+                if count % 7 == 5:
+                    peer.send(b"junk\r\n\r\n")
+                    peer.read_to_end()
+                    peer.close()
+                    count += 1
+                    continue
                 peer.request("GET", path, [("Host", "localhost")])
                 if count % 7 == 3:
                     peer.reset()

@@ -3,6 +3,8 @@
 of it."""
 
 import base64
+import contextlib
+import ctypes
 import json
 import os
 import re
@@ -709,7 +711,7 @@ def test_users_file_is_followed(lab, start, users, workers):
 def test_the_daemon_explains_by_the_users_that_it_follows(lab, start, users, tmp_path):
     """Be it that nobody has shown credentials since the file changed, or that it is read just then."""
     socket_path = tmp_path / "admin.sock"
-    start(STAFF, f"admin.address=unix:{socket_path}")
+    proxy = start(STAFF, f"admin.address=unix:{socket_path}")
 
     def verdict(user):
         result = subprocess.run(
@@ -725,7 +727,59 @@ def test_the_daemon_explains_by_the_users_that_it_follows(lab, start, users, tmp
     users("".join(f"user{n}:{QUICK}\n" for n in range(MANY // 10)))
     wait_until(lambda: verdict("user7") == "allow", "the new users to be known")
     users("carl:hunter2\n")
+
+    def is_refused():
+        assert verdict("user7") == "allow", "those read before stay"
+        return proxy.find_lines(
+            lambda line: "cannot be used" in line["msg"], event="users", level="warning"
+        )
+
+    wait_until(is_refused, "the file to be refused")
     assert verdict("user7") == "allow", "those read before stay"
+
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 17, 0x4206, 0x4207, 0x40000000
+
+
+@contextlib.contextmanager
+def stopped(thread):
+    """One thread that does not run, as where a file system does not answer it, while the others do."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def trace(what):
+        return libc.ptrace(ctypes.c_long(what), ctypes.c_long(thread), None, None)
+
+    if trace(PTRACE_SEIZE) != 0:
+        pytest.skip(f"threads may not be traced here: {os.strerror(ctypes.get_errno())}")
+    try:
+        assert trace(PTRACE_INTERRUPT) == 0
+        os.waitpid(thread, WALL)
+        yield
+    finally:
+        assert trace(PTRACE_DETACH) == 0
+
+
+def test_explain_does_not_wait_for_good_for_the_users_file(lab, start, users, tmp_path):
+    """There are four places for such questions."""
+    socket_path = tmp_path / "admin.sock"
+    proxy = start(STAFF, f"admin.address=unix:{socket_path}", "auth.failures=10000/s")
+    command = [viaduct_harness.binary(), "explain", "-s", f"unix:{socket_path}", "--user", "dora", "127.0.0.1:9"]
+
+    def ask():
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def are_refused():
+        """All places at once. What the last look has found may count still."""
+        questions = [ask() for _ in range(4)]
+        errors = [question.communicate(timeout=wire.DEADLINE)[1] for question in questions]
+        return errors == [f"viaduct: the users file is still being read: {users.path}\n"] * 4
+
+    users(f"carl:{QUICK}\n")
+    poll_status(lab, proxy, "http://127.0.0.1:1/", basic("carl", "secret"), 502)
+    with stopped(next(tid for tid, name in proxy.threads().items() if name == "viaduct-users")):
+        users(f"dora:{QUICK}\n")
+        wait_until(are_refused, "the questions to be refused")
+    wait_until(lambda: ask().wait() == 0, "the file to be read")
 
 
 MANY = 300_000

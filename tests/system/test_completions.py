@@ -2,10 +2,12 @@
 """Shell completion: it knows every command and every option of `viaduct --help`, no others, and every
 key."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,27 @@ def test_zsh_reads_it():
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed")
     assert subprocess.run(["zsh", "-n", ZSH], check=False).returncode == 0
+
+
+def zsh(script, *words):
+    return subprocess.run(
+        ["zsh", "-fc", script, *map(str, words)], capture_output=True, text=True, check=True
+    ).stdout.split("\n")[:-1]
+
+
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+def test_it_is_installed_where_zsh_looks(tmp_path, prefix):
+    """In a plain zsh's own path, and under a name by which it is loaded."""
+    if shutil.which("zsh") is None or shutil.which("meson") is None:
+        pytest.skip("zsh or meson is not installed")
+    root, build = viaduct_harness.ROOT, tmp_path / "build"
+    meson = ["meson", "setup", f"--prefix={prefix}", build, root]
+    subprocess.run(meson, capture_output=True, check=True)
+    plan = subprocess.run(["meson", "introspect", "--installed", build], capture_output=True, check=True)
+    installed = Path(json.loads(plan.stdout)[str(ZSH)])
+    assert installed.name == "_viaduct" and str(installed.parent) in zsh("print -l $fpath")
+    script = "fpath=($0 $fpath); autoload -U compinit; compinit -uD; print $_comps[viaduct]"
+    assert zsh(script, HOME) == ["_viaduct"]
 
 
 def test_connections_that_run_are_offered_to_kill(lab, tmp_path):

@@ -49,6 +49,14 @@ def test_what_runs_is_finished(lab, number):
     assert (line["status"], line["end"]) == ("200", "complete")
 
 
+@pytest.mark.parametrize("grace", ["0s", "500ms", "1s", "1500ms", "1h"])
+def test_the_grace_is_told_as_it_is_written(lab, grace):
+    proxy = lab.fresh(f"server.grace={grace}")
+    proxy.signal(signal.SIGTERM)
+    proxy.wait_for_log(event="drain", msg=f"no new clients; what runs may go on for {grace}")
+    assert proxy.wait_exit() == 0
+
+
 def test_tunnel_may_go_on_for_the_grace(lab):
     def echo(peer):
         while peer.fill():

@@ -319,6 +319,32 @@ def test_variables_for_another_process_do_not_count(lab):
     assert works(lab, proxy.address)
 
 
+@pytest.mark.parametrize(
+    ("pid", "count", "said"),
+    [
+        ("$$", "x", "LISTEN_FDS is x: expected a number up to 1024"),
+        ("$$", "", "LISTEN_FDS is : expected a number up to 1024"),
+        ("$$", "-1", "LISTEN_FDS is -1: expected a number up to 1024"),
+        ("$$", "1025", "LISTEN_FDS is 1025: expected a number up to 1024"),
+        ("x", "1", "LISTEN_PID is x: expected a number up to 2147483647"),
+        ("", "1", "LISTEN_PID is : expected a number up to 2147483647"),
+    ],
+)
+def test_variables_that_are_no_numbers_are_named(lab, pid, count, said):
+    """Once, and the daemon serves without them."""
+    script = f'LISTEN_PID={pid} LISTEN_FDS={count} exec "$0" "$@"'
+    proxy = lab.fresh(wrapper=[shutil.which("bash"), "-c", script])
+    assert works(lab, proxy.address)
+    assert proxy.stderr().count("LISTEN_") == 1
+    assert f"viaduct: warning: {said}; no inherited socket is taken over" in proxy.stderr()
+
+
+def test_a_count_for_nobody_is_named(lab):
+    proxy = lab.fresh(env={"LISTEN_FDS": "1"})
+    assert works(lab, proxy.address)
+    assert "LISTEN_PID is not set: expected a number" in proxy.stderr()
+
+
 def test_systemd_without_a_socket_fails(tmp_path):
     assert "systemd" in start_failing(tmp_path, "listen s.address=systemd")
 

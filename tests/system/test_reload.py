@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -52,6 +53,13 @@ class Site:
 
 
 LISTEN = "[listen a]\naddress = 127.0.0.1:0\n"
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+def permissions(path):
+    status = path.stat()
+    return stat.S_IMODE(status.st_mode), status.st_gid
 
 
 def serves(lab, proxy, origin=None):
@@ -148,10 +156,37 @@ def test_the_default_file_is_missed_when_it_is_gone(lab, own_etc):
     assert site.reload(rules)["generation"] == "2"
 
 
-# Both signals while a list of names is being read: what begins as this shell is the daemon then.
+def test_a_long_path_does_not_hide_what_is_wrong(lab, tmp_path):
+    """Neither of the place nor in the message itself, nor at the start nor at a reload."""
+    directory = tmp_path.joinpath(*["d" * 250] * 6)
+    directory.mkdir(parents=True)
+    users = directory / "users"
+    users.write_text("")
+    text = LISTEN + f"[auth]\nusers = {users}\n[access]\nstaff = allow user * from 10.0.0.1/8\n"
+    rules = directory / "rules.ini"
+    rules.write_text(text)
+    site = Site(lab, f"include = {rules}\n")
+
+    def said(level):
+        lines = site.proxy.find_lines(event="configuration", level=level)
+        return "\n".join(line["msg"] for line in lines)
+
+    site.proxy.wait_for_log(event="start")
+    assert re.search(r"dd/rules.ini:6: warning: access.staff: ", said("warning"))
+    rules.write_text(text + f"list = deny hosts {directory}/none\n")
+    assert site.reload()["level"] == "error"
+    assert re.search(r"/none: No such file or directory$", said("error"))
+    rules.write_text(text + "list = dney\n")
+    assert site.reload()["level"] == "error"
+    assert "/rules.ini:7: access.list: 'dney' is no action" in said("error")
+
+
+# Both signals while a list of names is being read: what begins as this shell is the daemon then. The
+# file SEEN is made when that has been seen.
 EARLY = """
 (
     while kill -0 $$ && ! ls -l /proc/$$/fd | grep -q /names; do :; done
+    : > SEEN
     kill -HUP $$
     kill -USR1 $$
 ) >/dev/null 2>&1 &
@@ -161,10 +196,16 @@ exec "$0" "$@"
 
 def test_signals_that_come_before_it_serves_wait(lab, tmp_path):
     names = tmp_path / "names"
-    names.write_text("".join(f"a{number}.example\n" for number in range(500_000)))
     rules = LISTEN + f"[access]\nlisted = deny hosts {names}\n"
-    site = Site(lab, rules, wrapper=["sh", "-c", EARLY])
-    wait_until(site.ends, "the reload that HUP has asked for")
+    for count in (250_000, 500_000, 1_000_000, 2_000_000):
+        names.write_text("".join(f"a{number}.example\n" for number in range(count)))
+        seen = tmp_path / f"seen-{count}"
+        site = Site(lab, rules, wrapper=["sh", "-c", EARLY.replace("SEEN", str(seen))])
+        if seen.exists():
+            break
+        site.proxy.stop()  # on a busy machine the list may be read between two looks
+    assert seen.exists(), "the list was never seen open"
+    wait_until(site.ends, "the reload that HUP has asked for", 3 * DEADLINE)
     assert site.ends()[-1]["generation"] == "2"
     assert site.proxy.find_lines(event="log")[0]["msg"].startswith("USR1: ")
     site.proxy.note_idle()
@@ -298,6 +339,37 @@ def test_a_group_that_there_is_not(lab, tmp_path):
     end = site.reload(listen + "group = no-such-group\n")
     assert (end["level"], end["errors"]) == ("error", "1")
     assert "no-such-group" in site.proxy.find_lines(event="configuration")[-1]["msg"]
+
+
+def test_an_account_database_that_hangs_keeps_no_signal_waiting(lab, tmp_path):
+    """Groups are looked up aside, where the rest of a configuration is read, and nowhere else."""
+    library, hang = tmp_path / "accounts.so", tmp_path / "hang"
+    source = Path(__file__).with_name("load") / "accounts.c"
+    flags = ["-std=c17", "-D_GNU_SOURCE", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, "-o", library, source], check=True)
+    text = f"[listen a]\naddress = 127.0.0.1:0, unix:{tmp_path}/a.sock\ngroup = some\n"
+    new = f"[listen b]\naddress = unix:{tmp_path}/b.sock\nmode = 0600\ngroup = others\n"
+    environment = {"LD_PRELOAD": str(library), "ACCOUNTS_HANG": str(hang)}
+    site = Site(lab, text, env=environment, release=True)
+    hang.touch()
+    end = site.reload(text + new + f"[admin]\naddress = unix:{tmp_path}/c.sock\ngroup = more\n")
+    assert (end["level"], end["generation"]) == ("notice", "2")
+    assert permissions(tmp_path / "b.sock") == (0o600, os.getegid())
+    site.proxy.note_idle()
+
+
+@as_root
+def test_a_group_with_many_members(lab, tmp_path):
+    """Its line in the file is longer than most."""
+    group, path = tmp_path / "group", tmp_path / "a.sock"
+    members = ",".join(f"member{i:05}" for i in range(20000))
+    group.write_text(f"root:x:0:\ncrowd:x:4711:{members}\n")
+    script = 'mount --bind "$0" /etc/group; exec "$@"'
+    lab.fresh(
+        config=f"[listen a]\naddress = 127.0.0.1:0, unix:{path}\ngroup = crowd\n",
+        wrapper=["unshare", "--mount", "sh", "-c", script, str(group)],
+    )
+    assert permissions(path) == (0o660, 4711)
 
 
 @pytest.mark.parametrize(
@@ -492,9 +564,6 @@ def public():
         yield Path(directory)
 
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
 @as_root
 def test_what_a_reload_cannot_do_as_server_user(public, lab):
     """As viaduct(8) tells: a port below 1024, a unix socket in another's directory, a group that
@@ -519,6 +588,39 @@ def test_what_a_reload_cannot_do_as_server_user(public, lab):
 
 
 @as_root
+@pytest.mark.parametrize("is_whole", [False, True], ids=["file", "directory"])
+def test_a_lost_socket_file_does_not_stop_new_rules(public, lab, is_whole):
+    """Be it that server.user cannot make it anew: the rules have nothing to do with it."""
+    lab.directory = public
+    run = public / "run"
+    run.mkdir()
+    path, admin = run / "a.sock", run / "admin.sock"
+    start = (
+        f"[server]\nuser = nobody\n[listen a]\naddress = 127.0.0.1:0, unix:{path}\n"
+        f"[admin]\naddress = unix:{admin}\n"
+    )
+    site = Site(lab, start)
+    path.unlink()
+    admin.unlink()
+    if is_whole:
+        run.rmdir()
+    assert site.reload(start + "[access]\nshut = deny\n")["level"] == "notice"
+    assert serves(lab, site.proxy) == 403
+    assert [line["msg"] for line in site.proxy.find_lines(event="listener", level="warning")] == [
+        f"unix:{lost}: its file is gone, and cannot be made anew: "
+        f"{'No such file or directory' if is_whole else 'Permission denied'}; "
+        "nobody can come by it: restart"
+        for lost in (path, admin)
+    ]
+    if is_whole:
+        run.mkdir()
+    shutil.chown(run, "nobody")
+    assert site.reload()["level"] == "notice"
+    assert path.is_socket() and admin.is_socket()
+    assert lab.client(str(path)).get(lab.origin().url()).status == 403
+
+
+@as_root
 def test_a_socket_that_is_refused_leaves_no_file(public, lab):
     """It could not be given to its group."""
     lab.directory = public
@@ -529,11 +631,6 @@ def test_a_socket_that_is_refused_leaves_no_file(public, lab):
     end = site.reload(LISTEN + f"[listen b]\naddress = unix:{new}/b.sock\ngroup = daemon\n")
     assert end["level"] == "error"
     assert not list(new.iterdir())
-
-
-def permissions(path):
-    status = path.stat()
-    return stat.S_IMODE(status.st_mode), status.st_gid
 
 
 @as_root
@@ -607,6 +704,68 @@ def test_what_a_start_reads_is_read_as_server_user(public):
     assert "Permission denied" in result.stdout + result.stderr
     path.chmod(0o644)
     assert check(path).returncode == 0
+
+
+@as_root
+@pytest.mark.parametrize("there", [False, True])
+def test_a_log_that_server_user_may_not_write(public, there):
+    """check and the start say the same."""
+    log, path = public / "access.log", public / "viaduct.ini"
+    if there:
+        log.touch(0o644)
+    path.write_text(f"{LISTEN}[server]\nuser = nobody\n[log]\ndestination = {log}\n")
+    warning = (
+        f"{path}:6: warning: log.destination = {log}: it cannot be opened by server.user, and a "
+        "start will fail: Permission denied\n"
+    )
+    assert check(path).stdout == f"{warning}{path}: ok\n"
+    serve = [str(viaduct_harness.binary()), "serve", "-c", str(path)]
+    result = subprocess.run(serve, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.returncode == 1
+    assert f"log.destination: {log}: Permission denied" in result.stderr
+    shutil.chown(log if there else public, "nobody")
+    assert check(path).stdout == f"{path}: ok\n"
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv becomes somebody else")
+def test_server_user_of_a_start_that_is_not_root_s(public, lab):
+    """It stays who it is, says so, and check has said it."""
+    lab.directory = public
+    nobody = pwd.getpwnam("nobody").pw_uid
+    other = ["setpriv", f"--reuid={nobody}", "--clear-groups"]
+    text = LISTEN + "[server]\nuser = daemon\n"
+    proxy = lab.fresh(config=text, wrapper=other)
+    warning = f"{proxy.config}:4: warning: server.user = daemon: only root can become another user"
+    assert proxy.wait_for_log(event="configuration", level="warning")["msg"] == warning
+    assert serves(lab, proxy) == 200
+    words = [*other, str(viaduct_harness.binary()), "check", "-c", str(proxy.config)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.stdout == f"{warning}\n{proxy.config}: ok\n"
+    proxy.config.write_text(text.replace("daemon", "nobody"))
+    result = subprocess.run(words, capture_output=True, text=True, timeout=DEADLINE)
+    assert result.stdout == f"{proxy.config}: ok\n"
+
+
+@as_root
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv takes the right to setuid(2)")
+def test_root_that_cannot_become_server_user(public):
+    """Of a container, say; check knows."""
+    path = public / "viaduct.ini"
+    path.write_text(LISTEN + "[server]\nuser = nobody\n")
+    words = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid", str(viaduct_harness.binary())]
+    result = subprocess.run(
+        [*words, "check", "-c", str(path)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert result.stdout == (
+        f"{path}:4: warning: server.user = nobody: a start will fail, for it cannot become that "
+        f"user: Operation not permitted\n{path}: ok\n"
+    )
+    result = subprocess.run(
+        [*words, "serve", "-c", str(path)], capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert result.returncode == 1
+    assert "server.user: cannot become nobody: Operation not permitted" in result.stderr
 
 
 def test_a_pipe_is_no_configuration():

@@ -749,14 +749,28 @@ Test(conf, checks_user_group_hosts_file_and_log)
                  "v.ini:2: server.user = no-such-user: no such user\n");
     EXPECT_RIGHT("[dns]\nhosts=/none\n",
                  "v.ini:2: warning: dns.hosts = /none: No such file or directory\n");
-    EXPECT_RIGHT(
-        "[log]\ndestination=/none/log\n",
-        "v.ini:2: warning: log.destination = /none/log: the directory cannot be used, and a "
-        "start will fail: No such file or directory\n");
+    EXPECT_RIGHT("[dns]\nhosts=/dev\n",
+                 "v.ini:2: warning: dns.hosts = /dev: not a regular file: it names no host\n");
+    EXPECT_RIGHT("[dns]\nhosts=/dev/null\n",
+                 "v.ini:2: warning: dns.hosts = /dev/null: not a regular file: it names no host\n");
+    EXPECT_RIGHT("[log]\ndestination=/none/log\n",
+                 "v.ini:2: warning: log.destination = /none/log: it cannot be opened, and a start "
+                 "will fail: No such file or directory\n");
     EXPECT_RIGHT("[log]\ndestination=/dev/null/log\n",
-                 "v.ini:2: warning: log.destination = /dev/null/log: the directory cannot be used, "
-                 "and a start will fail: Not a directory\n");
+                 "v.ini:2: warning: log.destination = /dev/null/log: it cannot be opened, and a "
+                 "start will fail: Not a directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/tmp\n",
+                 "v.ini:2: warning: log.destination = /tmp: it cannot be opened, and a start will "
+                 "fail: Is a directory\n");
+    EXPECT_RIGHT("[log]\ndestination=/dev/null\n", "");
     EXPECT_RIGHT("[log]\ndestination=/log\n", "");
+}
+
+Test(conf, does_not_wait_for_a_pipe_that_is_no_hosts_file, .timeout = 20)
+{
+    cr_assert_eq(mkfifo("pipe", 0600), 0);
+    cr_assert_eq(load("[dns]\nhosts=pipe\n"), 0);
+    cr_assert_not_null(strstr(said(), "/pipe: not a regular file"));
 }
 
 /* ---- Messages and dump ---- */

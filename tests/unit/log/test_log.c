@@ -119,16 +119,28 @@ Test(log, goes_to_stderr_before_it_is_started)
     cr_assert_str_eq(caught(), "viaduct: notice: using the defaults\n");
 }
 
-Test(log, long_message_is_cut)
+/* Of a path so long what stands around it is what one wants to read. */
+Test(log, long_message_is_cut_in_its_middle)
 {
-    const char *line;
+    static const char *const letters[] = {"a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x9a\x97"};
 
-    memset(long_text, 'a', sizeof(long_text) - 1);
-    catch_stderr();
-    log_event(LOG_ERROR, "start", "%s", long_text);
-    line = caught();
-    cr_assert(strlen(line) < 1100);
-    cr_assert_str_eq(line + strlen(line) - 5, "a...\n");
+    for (size_t i = 0; i < ARRAY_LEN(letters); i++) {
+        struct text path = text_over(long_text, 4000);
+        const char *line;
+
+        while (!path.full) {
+            text_puts(&path, letters[i]);
+        }
+        path.full = false;
+        catch_stderr();
+        log_event(LOG_ERROR, "start", "read %s:7: it is wrong", text_cstr(&path));
+        line = caught();
+        cr_assert(strlen(line) > 1000 && strlen(line) < 1100, "%zu", strlen(line));
+        cr_assert_eq(strncmp(line, "viaduct: error: read ", 21), 0);
+        cr_assert_str_eq(line + strlen(line) - 16, ":7: it is wrong\n");
+        cr_assert(strstr(line, "..."));
+        cr_assert_not(strstr(line, "\\x"), "a character is cut");
+    }
 }
 
 Test(log, level_decides)

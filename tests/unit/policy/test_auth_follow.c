@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "conf/conf.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
 #include "log/log.h"
 #include "log/writer.h"
 #include "policy/auth_follow.h"
@@ -252,6 +254,99 @@ Test(auth_follow, what_a_look_has_found_counts_for_a_second)
     let_go();
     await_look();
     expect_user("bob");
+    finish();
+}
+
+/* ------------------------------------------------------------------ who waits */
+
+static struct loop *loop;
+static struct mailbox *mailbox;
+static unsigned mail_count;
+
+static void on_mail(void *arg, struct mail *mail)
+{
+    (void)arg;
+    (void)mail;
+    mail_count++;
+}
+
+static void open_mailbox(void)
+{
+    cr_assert_eq(loop_new(&loop), 0);
+    cr_assert_eq(mailbox_new(loop, on_mail, NULL, &mailbox), 0);
+}
+
+static void close_mailbox(void)
+{
+    mailbox_free(mailbox); /* delivers */
+    loop_free(loop);
+}
+
+static bool waits(struct auth_follower *follower, uint64_t since_ms, uint64_t now_ms)
+{
+    follower->home = mailbox;
+    return auth_follow_wait(follow, follower, since_ms, now_ms);
+}
+
+/* However slow the looks are and however many ask. */
+Test(auth_follow, waits_for_one_look_or_two)
+{
+    struct auth_follower early = {0}, again = {0}, late = {0}, later = {0};
+    uint64_t first_ms;
+
+    open_mailbox();
+    start("alice");
+    keep_busy();
+    first_ms = clock_mono_ms() + 2000;
+    cr_expect(auth_follow_look(follow, first_ms));
+    cr_expect(waits(&early, first_ms + 999, first_ms + 999));
+    cr_expect(waits(&late, first_ms + 1000, first_ms + 1000));
+    let_go();
+    await_look();
+    cr_expect_eq(auth_follow_counted_ms(follow), first_ms + 1000);
+    /* Its mail is read when another look has begun, which may find what it wants. */
+    keep_busy();
+    cr_expect(auth_follow_look(follow, first_ms + 1500));
+    cr_expect_not(waits(&again, first_ms + 999, first_ms + 1500));
+    cr_expect(waits(&again, first_ms + 1000, first_ms + 1500));
+    let_go();
+    await_look();
+    cr_expect_eq(auth_follow_counted_ms(follow), first_ms + 2500);
+    /* Who asked while it was under way for so long waits for another, and begins it. */
+    keep_busy();
+    cr_expect(waits(&later, first_ms + 2500, first_ms + 2600));
+    let_go();
+    await_look();
+    cr_expect_eq(auth_follow_counted_ms(follow), first_ms + 3600);
+    close_mailbox();
+    cr_expect_eq(mail_count, 4);
+    finish();
+}
+
+/* What was found of one file tells nothing of another. */
+Test(auth_follow, waits_anew_when_a_reload_comes_between)
+{
+    struct auth_follower before = {0}, after = {0};
+    uint64_t begin_ms;
+
+    open_mailbox();
+    start("alice");
+    put_long("bob");
+    await_rest();
+    begin_ms = clock_mono_ms() + 2000;
+    cr_expect(waits(&before, begin_ms, begin_ms));
+    await_reading();
+    put("carl");
+    set(load());
+    await_look();
+    cr_expect_eq(auth_follow_counted_ms(follow), 0);
+    keep_busy();
+    cr_expect(waits(&after, begin_ms, begin_ms));
+    let_go();
+    await_look();
+    cr_expect_eq(auth_follow_counted_ms(follow), begin_ms + 1000);
+    close_mailbox();
+    cr_expect_eq(mail_count, 2);
     finish();
 }
 
