@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/slab.h"
 
 #define LARGE_CHUNK_BYTES ((size_t)1 << 20)
@@ -69,6 +70,13 @@ static void chunk_put(struct arena_pool *pool, struct arena_chunk *chunk)
 void arena_init(struct arena *arena, struct arena_pool *pool)
 {
     *arena = (struct arena){.pool = pool};
+}
+
+void arena_wipe(struct arena *arena)
+{
+    for (struct arena_chunk *chunk = arena->chunks; chunk; chunk = chunk->next) {
+        secret_wipe(chunk->data, chunk->used);
+    }
 }
 
 void arena_reset(struct arena *arena)

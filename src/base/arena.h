@@ -34,6 +34,8 @@ struct arena {
 
 void arena_pool_init(struct arena_pool *pool, struct slabs *slabs, struct buf_account *account);
 void arena_init(struct arena *arena, struct arena_pool *pool);
+/* Overwrites all that was handed out, which nobody may read again. */
+void arena_wipe(struct arena *arena);
 /* Frees all that was handed out; the arena is usable again. */
 void arena_reset(struct arena *arena);
 

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/slab.h"
 
 #define LEAST_BYTES ((size_t)4 << 10)
@@ -58,12 +59,21 @@ static struct buf_block *block_new(struct buf_pool *pool, size_t size)
     return block;
 }
 
+static void block_free(struct buf_block *block, struct buf_pool *pool)
+{
+    buf_account_add(pool->account, -(int64_t)block_bytes(block->cap));
+    slab_free(pool->slabs, block);
+}
+
 /* Moves what the block holds to its front. */
 static void compact(struct buf_block *block)
 {
-    memmove(block->data, block->data + block->start, block->end - block->start);
-    block->end -= block->start;
+    size_t len = block->end - block->start;
+
+    memmove(block->data, block->data + block->start, len);
+    secret_wipe(block->data + len, block->end - len);
     block->start = 0;
+    block->end = len;
 }
 
 int buf_reserve(struct buf *buf, struct buf_pool *pool, size_t size)
@@ -124,7 +134,10 @@ int buf_append(struct buf *buf, struct buf_pool *pool, const void *ptr, size_t l
 void buf_consume(struct buf *buf, struct buf_pool *pool, size_t len)
 {
     if (len == buf_len(buf)) {
-        buf_release(buf, pool);
+        if (buf->block) {
+            block_free(buf->block, pool);
+            buf->block = NULL;
+        }
         return;
     }
     ASSERT(len < buf_len(buf));
@@ -133,9 +146,10 @@ void buf_consume(struct buf *buf, struct buf_pool *pool, size_t len)
 
 void buf_release(struct buf *buf, struct buf_pool *pool)
 {
-    if (buf->block) {
-        buf_account_add(pool->account, -(int64_t)block_bytes(buf->block->cap));
-        slab_free(pool->slabs, buf->block);
-        buf->block = NULL;
+    struct str held = buf_str(buf);
+
+    if (held.len > 0) {
+        secret_wipe(buf->block->data + buf->block->start, held.len);
     }
+    buf_consume(buf, pool, held.len);
 }

@@ -3,10 +3,11 @@
 
 /*
  * Flat byte buffers. A buffer holds memory only while it holds bytes:
- * consuming the last byte gives the memory back. What is in use on all workers
- * counts against one budget (limits.buffers). The budget refuses nothing here:
- * who would begin something new asks buf_budget_is_spent first, what has begun
- * goes on.
+ * consuming the last byte gives the memory back. Bytes that are dropped unread
+ * are overwritten, and so is where bytes were moved from: there may be somebody's
+ * credentials in them. What is in use on all workers counts against one budget
+ * (limits.buffers). The budget refuses nothing here: who would begin something
+ * new asks buf_budget_is_spent first, what has begun goes on.
  */
 
 #include <stdatomic.h>
@@ -77,7 +78,7 @@ char *buf_room(const struct buf *buf);
 void buf_extend(struct buf *buf, size_t len);
 /* Appends; errors as buf_reserve, then nothing was appended. */
 MUST_USE int buf_append(struct buf *buf, struct buf_pool *pool, const void *ptr, size_t len);
-/* Drops len bytes (at most buf_len) from the front. */
+/* Takes len bytes (at most buf_len) off the front. They are the caller's to wipe, if need be. */
 void buf_consume(struct buf *buf, struct buf_pool *pool, size_t len);
-/* Drops everything and gives the memory back. */
+/* Drops everything and gives the memory back, overwritten. */
 void buf_release(struct buf *buf, struct buf_pool *pool);

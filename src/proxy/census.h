@@ -52,8 +52,8 @@ void census_begin(struct proxy *proxy);
 /* False: all have been met. */
 MUST_USE bool census_next(struct proxy *proxy, struct census_item *ret);
 
-/* Before a walk that asks census_would_deny. True: the users file is being read, and wait is told
- * once it has been (auth_desk_must_wait). */
+/* Before a walk that asks census_would_deny. True: the users file is being looked at or read, and
+ * wait is told once that is over (auth_desk_must_wait). */
 MUST_USE bool census_must_wait(struct proxy *proxy, struct auth_wait *wait);
 /* Whether a request that was let through would be refused now: by the policy in force, for the
  * address in use, with the facts of then (but a user who is no longer in the users file is nobody).

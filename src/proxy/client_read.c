@@ -220,18 +220,27 @@ bool client_feed_waiting(struct client *c)
 
 /* ------------------------------------------------------------------ the stream */
 
+/* Whether rest is content of the request, up to its end. If not, there may be the head of another
+ * in it, with credentials. */
+static bool is_content(const struct client *c, struct str rest)
+{
+    return c->parser && buf_len(&c->in) + rest.len <= h1_parser_plain_left(c->parser);
+}
+
 /* Bytes read and not taken wait, as long as they are within what a client may send ahead. */
 static void keep_ahead(struct client *c, struct str rest)
 {
+    bool to_be_wiped;
     int r = 0;
 
     if (rest.len == 0) {
         return;
     }
-    if (c->state != CLIENT_LINGER) {
+    to_be_wiped = !is_content(c, rest);
+    if (client_is_alive(c) && c->state != CLIENT_LINGER) {
         r = buf_append(&c->in, &c->proxy->io->bufs, rest.ptr, rest.len);
     }
-    if (c->input != INPUT_BODY) { /* there may be another request in it, with credentials */
+    if (to_be_wiped) {
         secret_wipe((char *)(uintptr_t)rest.ptr, rest.len);
     }
     if (r != 0) {
@@ -373,8 +382,8 @@ bool client_read(struct client *c)
     }
     if (client_is_alive(c)) {
         io_flush(io);
-        keep_ahead(c, str_from(data, taken));
     }
+    keep_ahead(c, str_from(data, taken));
     return true;
 }
 

@@ -117,6 +117,9 @@ void exchange_forget(struct exchange *x)
     exchange_cancel_work(x);
     exchange_set_state(x, EXCHANGE_DONE);
     deadline_disarm(&x->whole);
+    if (UNLIKELY(!x->head_read)) { /* nobody has found the credentials that may be in it */
+        arena_wipe(&x->arena);
+    }
     arena_reset(&x->arena);
     tenure_give(x->tenure);
     loop_bury(x->proxy->io->loop, &x->grave, bury_exchange);

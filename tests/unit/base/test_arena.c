@@ -59,6 +59,24 @@ Test(arena, reset_gives_all_back_and_the_arena_is_as_new)
     cr_assert(arena_alloc_bytes(&arena, 1));
 }
 
+Test(arena, wipe_overwrites_all_that_was_handed_out)
+{
+    char *parts[] = {arena_alloc_bytes(&arena, 6),
+                     arena_alloc_bytes(&arena, 10 * ARENA_CHUNK_BYTES),
+                     arena_alloc_bytes(&arena, ARENA_CHUNK_BYTES)};
+
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        cr_assert_not_null(parts[i]);
+        memcpy(parts[i], "secret", 6);
+    }
+    memcpy(parts[1] + 10 * ARENA_CHUNK_BYTES - 6, "secret", 6);
+    arena_wipe(&arena);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        cr_expect_neq(memcmp(parts[i], "secret", 6), 0);
+    }
+    cr_expect_neq(memcmp(parts[1] + 10 * ARENA_CHUNK_BYTES - 6, "secret", 6), 0);
+}
+
 Test(arena, array_grows_and_keeps_what_is_in_it)
 {
     unsigned *items = NULL;

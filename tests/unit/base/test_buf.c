@@ -78,6 +78,44 @@ Test(buf, front_room_is_used_before_growing)
     cr_expect_eq(buf_str(&buf).ptr[95], 'x');
 }
 
+/* Appends, and tells where the bytes stand, to be looked at once they have left. */
+static const char *place_of(const char *text)
+{
+    slabs.single = false; /* what is given back stays mapped */
+    append(text);
+    return buf_str(&buf).ptr + buf_len(&buf) - strlen(text);
+}
+
+Test(buf, dropped_bytes_are_overwritten)
+{
+    const char *place = place_of("before secret") + strlen("before ");
+
+    buf_consume(&buf, &pool, 3);
+    buf_release(&buf, &pool);
+    cr_expect_neq(memcmp(place, "secret", 6), 0);
+}
+
+Test(buf, moved_bytes_are_overwritten_where_they_stood)
+{
+    const char *place;
+    size_t cap;
+
+    slabs.single = false;
+    cr_assert_eq(buf_reserve(&buf, &pool, 1), 0);
+    cap = buf.block->cap;
+    memset(buf_room(&buf), 'x', cap - 6);
+    buf_extend(&buf, cap - 6);
+    place = place_of("secret");
+    buf_consume(&buf, &pool, cap - 6);
+    cr_assert_eq(buf_reserve(&buf, &pool, 1), 0);
+    cr_expect(str_eq(buf_str(&buf), STR("secret")), "at the front");
+    cr_expect_neq(memcmp(place, "secret", 6), 0);
+    place = buf_str(&buf).ptr;
+    cr_assert_eq(buf_reserve(&buf, &pool, cap), 0);
+    cr_expect(str_eq(buf_str(&buf), STR("secret")), "in a larger one");
+    cr_expect_neq(memcmp(place, "secret", 6), 0);
+}
+
 Test(buf, what_is_in_use_counts)
 {
     append("a");
