@@ -111,6 +111,9 @@ static void set(struct auth_users *users)
 
 /* ------------------------------------------------------------------ following it */
 
+static void await_look(void);
+
+/* The file has been looked at. */
 static void start(const char *user)
 {
     (void)strcpy(path, "/tmp/viaduct-follow-XXXXXX");
@@ -119,6 +122,8 @@ static void start(const char *user)
     cr_assert_eq(auth_pool_new("readers", THREAD_USUAL, 1, &pool), 0);
     cr_assert_eq(auth_follow_new(pool, on_renew, NULL, &follow), 0);
     set(load());
+    (void)auth_follow_look(follow, clock_mono_ms());
+    await_look();
 }
 
 static void finish(void)
