@@ -68,14 +68,15 @@ static bool is_reachable(const struct socket_set *set)
 }
 
 /* Who waits in the queue of the one would be served by the other. */
-static const char *hint_of_path(const struct planning *p, const struct socket_set *set, int error)
+static const char *hint_of_path(const struct planning *p, const char *path, bool is_admin,
+                                int error)
 {
-    const struct socket_set *other = sockets_find_open(p, NULL, set->path, !set->is_admin);
+    const struct socket_set *other =
+        error == -EADDRINUSE ? sockets_find_open(p, NULL, path, !is_admin) : NULL;
 
-    return error == -EADDRINUSE && other && is_reachable(other)
-               ? "; by ourselves, for another purpose: give it up in one reload, and take it in "
-                 "the next"
-               : "";
+    return other && is_reachable(other) ? "; by ourselves, for another purpose: give it up in one "
+                                          "reload, and take it in the next"
+                                        : "";
 }
 
 static int new_unix(struct planning *p, const char *path, const struct unix_access *who,
@@ -100,7 +101,7 @@ static int new_unix(struct planning *p, const char *path, const struct unix_acce
     r = open_unix_set(set, path);
     if (r != 0) {
         (void)snprintf(name, sizeof(name), "unix:%s", path);
-        r = sockets_fail_bind(p, name, r, hint_of_path(p, set, r));
+        r = sockets_fail_bind(p, name, r, hint_of_path(p, path, is_admin, r));
         socket_set_free(set);
         return r;
     }
