@@ -19,6 +19,7 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fuzz.h"
@@ -40,11 +41,13 @@ static struct {
 /* ---- The system as conf/ sees it ---- */
 
 int __real_open(const char *path, int flags, ...);
-int __real_access(const char *path, int mode);
+int __real_lstat(const char *path, struct stat *ret);
+int __real_faccessat(int dir, const char *path, int mode, int flags);
 int __real_getpwnam_r(const char *name, struct passwd *entry, char *buf, size_t size,
                       struct passwd **ret);
 int __wrap_open(const char *path, int flags, ...);
-int __wrap_access(const char *path, int mode);
+int __wrap_lstat(const char *path, struct stat *ret);
+int __wrap_faccessat(int dir, const char *path, int mode, int flags);
 int __wrap_glob(const char *pattern, int flags, int (*on_error)(const char *, int), glob_t *ret);
 int __wrap_getpwnam_r(const char *name, struct passwd *entry, char *buf, size_t size,
                       struct passwd **ret);
@@ -78,10 +81,20 @@ int __wrap_open(const char *path, int flags, ...)
     return fd;
 }
 
-int __wrap_access(const char *path, int mode)
+int __wrap_lstat(const char *path, struct stat *ret)
 {
     if (!disk.active) {
-        return __real_access(path, mode);
+        return __real_lstat(path, ret);
+    }
+    *ret = (struct stat){.st_mode = S_IFREG};
+    errno = ENOENT;
+    return find_file(path) < 0 ? -1 : 0;
+}
+
+int __wrap_faccessat(int dir, const char *path, int mode, int flags)
+{
+    if (!disk.active) {
+        return __real_faccessat(dir, path, mode, flags);
     }
     errno = ENOENT;
     return find_file(path) < 0 ? -1 : 0;
