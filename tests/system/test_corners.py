@@ -304,13 +304,28 @@ def test_inherited_unix_socket_that_matches_an_address(lab, tmp_path):
     assert works(lab, path)
 
 
+def bound_beyond_chance(only):
+    """To a port that the kernel gives to nobody by itself: its number is free in the other family,
+    and stays so."""
+    for port in range(20000, 30000):
+        sock = socket.socket(socket.AF_INET6)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        try:
+            sock.bind(("::", port))
+            with socket.socket() as other:
+                if only:
+                    other.bind(("0.0.0.0", port))
+            return sock
+        except OSError:
+            sock.close()
+    raise AssertionError("no port is free")
+
+
 @needs_ipv6
 @pytest.mark.parametrize("only", [0, 1])
 def test_inherited_socket_of_both_families_is_star(lab, only):
     """What a service manager makes of a bare port; one of IPv6 alone is not it."""
-    sock = socket.socket(socket.AF_INET6)
-    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-    sock.bind(("::", 0))
+    sock = bound_beyond_chance(only)
     sock.listen(100)
     sock = high(sock)
     port = sock.getsockname()[1]
