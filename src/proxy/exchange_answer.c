@@ -84,7 +84,8 @@ static void send_reply(struct exchange *x, const struct reply_options *options)
         r = x->down->send_head(x->downstream, &x->response, DOWNSTREAM_OWN);
     }
     if (r != 0) {
-        exchange_abort(x, "error:no-memory");
+        x->end = "error:no-memory"; /* why nothing comes, whatever was to come */
+        exchange_abort(x, x->end);
         return;
     }
     x->status = x->response.status;

@@ -110,10 +110,11 @@ def test_clients_of_a_unix_socket_are_counted_by_user(lab, tmp_path):
     path = str(tmp_path / "u.sock")
     lab.fresh(f"listen u.address=unix:{path}", "server.max_connections_per_client=2")
     origin = lab.origin(OK)
-    clients = [lab.client(path) for _ in range(3)]
-    assert [client.get(origin.url()).status for client in clients] == [200, 200, 429]
-    clients[0].close()
-    for client in clients[1:]:
+    clients = []
+    for status in (200, 200, 429):
+        clients.append(lab.client(path))  # once the one before has its place
+        assert clients[-1].get(origin.url()).status == status
+    for client in clients:
         client.close()
     # Their places are free once the daemon has seen that they went.
     wait_until(lambda: status_of_one_more(path, origin) == 200, "a place")
@@ -135,8 +136,7 @@ def test_clients_of_ipv6_are_counted(lab):
     )
     address = ("::1", int(proxy.addresses()[0].rpartition(":")[2]))
     origin = lab.origin(OK)
-    clients = [lab.client(address) for _ in range(2)]
-    assert [client.get(origin.url()).status for client in clients] == [200, 429]
+    assert [lab.client(address).get(origin.url()).status for _ in range(2)] == [200, 429]
 
 
 def hold_memory(lab, proxy):

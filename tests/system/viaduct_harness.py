@@ -168,14 +168,17 @@ class Daemon:
         with self.changed:
             self.changed.notify_all()
 
-    def begin_test(self):
-        """What has been logged so far belongs to earlier tests. A request of our own is the last
-        of it."""
-        number = len(self.lines)
+    def catch_up_with_log(self):
+        """Waits for what has been logged so far. A request of our own is the last of it."""
+        target = f"ftp://now/{len(self.lines)}"
         peer = wire.connect(self.address)
-        peer.get(f"ftp://begin/{number}")
+        peer.get(target)
         peer.close()
-        self.wait_for_log(target=f"ftp://begin/{number}")
+        self.wait_for_log(target=target)
+
+    def begin_test(self):
+        """What has been logged so far belongs to earlier tests."""
+        self.catch_up_with_log()
         self.mark = len(self.lines)
 
     def find_lines(self, predicate=None, **fields):
