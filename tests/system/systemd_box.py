@@ -193,6 +193,15 @@ class Box:
             (int(e["PRIORITY"]), e["MESSAGE"]) for e in entries if e.get("_TRANSPORT") == "stdout"
         ]
 
+    def wait_for_journal(self, unit, text, priority=None):
+        """The same, once an entry has this text (and priority): the journal may be behind."""
+
+        def found():
+            entries = self.journal(unit)
+            return any(text in m and priority in (None, p) for p, m in entries) and entries
+
+        return wait_until(found, f"{text!r} in the journal")
+
     def close(self):
         if self.process.poll() is None:
             self.process.kill()  # takes the first process with it, and that all others

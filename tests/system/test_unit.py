@@ -275,7 +275,8 @@ def test_service_is_nobody_in_particular(machine):
     assert re.search(r"^Uid:\s+(\d+)", status, re.M)[1] != "0"
     for name, value in (("CapEff", "0"), ("CapBnd", "0"), ("NoNewPrivs", "1"), ("Seccomp", "2")):
         assert int(re.search(rf"^{name}:\s+(\w+)", status, re.M)[1], 16) == int(value), name
-    assert "running as root" not in str(machine.journal("viaduct.service"))
+    entries = machine.wait_for_journal("viaduct.service", "viaduct serves")
+    assert "running as root" not in str(entries)
 
 
 def test_wrong_configuration_is_not_tried_again(machine):
@@ -290,7 +291,7 @@ def test_priorities_in_a_real_journal(machine):
     machine.run("systemctl", "start", "viaduct.service")
     assert status_of(machine, "http://127.0.0.1:1/refused") == "403"
     machine.run("systemctl", "stop", "viaduct.service")
-    entries = machine.journal("viaduct.service")
+    entries = machine.wait_for_journal("viaduct.service", "/refused")
     assert (5, "viaduct serves") in [(p, re.sub(r'.*msg="(.*)"$', r"\1", m)) for p, m in entries]
     assert [p for p, m in entries if "/refused" in m] == [6]
     assert not [m for _, m in entries if m.startswith("<")]
@@ -370,8 +371,7 @@ def test_users_are_read_by_the_fixed_user_alone_and_followed(machine, fixed_user
     assert status_of(machine, "http://192.0.2.1/") == "407"
     machine.write("/etc/viaduct/users", "broken\n")
     machine.run("systemctl", "reload", "viaduct.service", check=False)
-    lines = [m for p, m in machine.journal("viaduct.service") if p == 3]
-    assert any("/etc/viaduct/users:1: " in line for line in lines), lines
+    machine.wait_for_journal("viaduct.service", "/etc/viaduct/users:1: ", priority=3)
 
 
 def test_unix_socket_in_the_runtime_directory(machine):
@@ -383,10 +383,7 @@ def test_unix_socket_in_the_runtime_directory(machine):
     peer = wire.connect(str(machine.path("/run/viaduct/proxy.sock")))
     assert peer.get("http://127.0.0.1:1/").status == 403
     peer.close()
-    wait_until(
-        lambda: [m for _, m in machine.journal("viaduct.service") if "client=unix:0 " in m],
-        "the client by its user",
-    )
+    machine.wait_for_journal("viaduct.service", "client=unix:0 ")
 
 
 def test_log_file_is_rotated(machine):
@@ -459,8 +456,7 @@ def test_reload_tells_the_manager_what_became_of_it(machine):
     assert machine.run("systemctl", "reload", "viaduct.service", check=False).returncode != 0
     assert machine.show("viaduct.service", "ActiveState") == "active"
     assert status_of(machine, "http://127.0.0.1:2/") == "403"
-    entries = machine.journal("viaduct.service")
-    assert [m for p, m in entries if p == 3 and "/etc/viaduct/viaduct.ini:2: " in m]
+    machine.wait_for_journal("viaduct.service", "/etc/viaduct/viaduct.ini:2: ", priority=3)
 
 
 def test_reload_finds_the_daemon_wherever_its_admin_socket_is_to_go(machine):
@@ -478,8 +474,7 @@ def test_reload_finds_the_daemon_wherever_its_admin_socket_is_to_go(machine):
     machine.write("/etc/viaduct/viaduct.ini", CONFIG + "[admin]\naddress = 127.0.0.1:8099\n")
     machine.run("systemctl", "reload", "viaduct.service")
     assert machine.run("systemctl", "reload", "viaduct.service", check=False).returncode != 0
-    entries = machine.journal("viaduct.service")
-    assert [m for _, m in entries if m.startswith("viaduct: over TCP nothing is changed")]
+    machine.wait_for_journal("viaduct.service", "viaduct: over TCP nothing is changed")
     drop_in(machine, "ExecReload=\nExecReload=/bin/kill -HUP $MAINPID\n")
     machine.write("/etc/viaduct/viaduct.ini", CONFIG)
     machine.run("systemctl", "reload", "viaduct.service")
@@ -499,5 +494,5 @@ def test_socket_is_used_for_the_listener_of_its_name(machine):
     machine.run("systemctl", "start", "viaduct.socket")
     # The first connection starts the service.
     assert status_of(machine, "http://127.0.0.1:1/") == "403"
-    lines = [m for _, m in machine.journal("viaduct.service") if "inherited socket" in m]
-    assert any("listener=local address=127.0.0.1:8080 socket=local" in line for line in lines)
+    used = "listener=local address=127.0.0.1:8080 socket=local"
+    machine.wait_for_journal("viaduct.service", used)
