@@ -330,7 +330,7 @@ def test_reload(site):
     assert site.text("/reload", "POST") == (
         "generation 3 is in force, 2 changes; some wait for a restart (the log names them)\n"
     )
-    assert site.proxy.find_lines(event="reload", by="admin")
+    site.proxy.wait_for_log(event="reload", by="admin")
 
 
 REFUSED = "the reload is refused, and what was in force stays"
@@ -344,8 +344,10 @@ def test_reload_refused_tells_every_error(site):
     assert places == [f"{site.proxy.config}:{number}" for number in (4, 6, 7)]
     assert site.text("/reload", "POST", status=422).splitlines() == [*answer["errors"], REFUSED]
     assert site.json("/status")["generation"] == 1
+    expected = answer["errors"] * 2
+    site.proxy.wait_for_log(event="configuration", level="error", count=len(expected))
     said = site.proxy.find_lines(event="configuration", level="error")
-    assert [line["msg"] for line in said] == answer["errors"] * 2
+    assert [line["msg"] for line in said] == expected
 
 
 def test_reload_tells_errors_and_warnings_by_line(site):

@@ -234,8 +234,12 @@ class Lab:
         response = (client or own).read_response(to=method)
         if own:
             own.close()
-        self.logged.setdefault((proxy, target), []).append(logged)
+        self.will_log(proxy, target, **logged)
         return response
+
+    def will_log(self, proxy, target, **fields):
+        """One more line for this target."""
+        self.logged.setdefault((proxy, target), []).append(fields)
 
     def refused(self, proxy, name, method="GET", client=None, rule=PRIVATE):
         response = self.ask(
@@ -455,6 +459,7 @@ def test_answer_that_changes_while_the_connection_is_busy(net):
     net.refused(proxy, "www.test")
     gate.set()
     assert first.read_response().status == 200
+    net.will_log(proxy, "http://www.test/", status="200", reused="no")
     net.refused(proxy, "www.test")
     net.served(proxy, "www.test", ONE, reused=True)
     assert len(origin.peers) == 1
