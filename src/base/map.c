@@ -99,11 +99,14 @@ static struct map_node *find_from(struct map_node *node, struct str key, uint64_
     return node;
 }
 
+struct map_node *map_find_hashed(const struct map *map, struct str key, uint64_t hash)
+{
+    return find_from(map->buckets[hash & map->mask], key, hash);
+}
+
 struct map_node *map_find(const struct map *map, struct str key)
 {
-    uint64_t hash = map_hash(key);
-
-    return find_from(map->buckets[hash & map->mask], key, hash);
+    return map_find_hashed(map, key, map_hash(key));
 }
 
 struct map_node *map_find_next(const struct map_node *node)
@@ -148,18 +151,23 @@ static void grow(struct map *map)
     map->mask = count - 1;
 }
 
-void map_add(struct map *map, struct map_node *node)
+void map_add_hashed(struct map *map, struct map_node *node)
 {
     struct map_node **bucket;
 
     if (map->count > map->mask) {
         grow(map);
     }
-    node->hash = map_hash(node->key);
     bucket = &map->buckets[node->hash & map->mask];
     node->next = *bucket;
     *bucket = node;
     map->count++;
+}
+
+void map_add(struct map *map, struct map_node *node)
+{
+    node->hash = map_hash(node->key);
+    map_add_hashed(map, node);
 }
 
 void map_remove(struct map *map, struct map_node *node)

@@ -38,6 +38,9 @@ struct map_node *map_find(const struct map *map, struct str key);
 struct map_node *map_find_next(const struct map_node *node);
 /* node->key must be set; the node becomes the newest of its key. */
 void map_add(struct map *map, struct map_node *node);
+/* The same for who has the key's map_hash() already; to add, node->hash must be set, too. */
+struct map_node *map_find_hashed(const struct map *map, struct str key, uint64_t hash);
+void map_add_hashed(struct map *map, struct map_node *node);
 /* The node must be in the map. */
 void map_remove(struct map *map, struct map_node *node);
 /* Any node, or NULL when the map is empty: for taking everything out. */

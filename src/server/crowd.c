@@ -74,40 +74,57 @@ void crowd_free(struct crowd *crowd)
     mem_free(crowd);
 }
 
-static struct part *part_of(struct crowd *crowd, const char key[ADDR_CLIENT_KEY_BYTES])
+/* Whom a connection is counted for, looked at and hashed once. */
+struct who {
+    char key[ADDR_CLIENT_KEY_BYTES];
+    uint64_t hash;
+};
+
+static struct who who_is(const struct addr *client)
 {
-    return &crowd->parts[map_hash(str_make(key, ADDR_CLIENT_KEY_BYTES)) >> PART_SHIFT];
+    struct who who;
+
+    addr_client_key(client, who.key);
+    who.hash = map_hash(str_make(who.key, sizeof(who.key)));
+    return who;
 }
 
-static struct member *find(const struct part *part, const char key[ADDR_CLIENT_KEY_BYTES])
+static struct part *part_of(struct crowd *crowd, const struct who *who)
 {
-    struct map_node *node = map_find(&part->members, str_make(key, ADDR_CLIENT_KEY_BYTES));
+    return &crowd->parts[who->hash >> PART_SHIFT];
+}
+
+static struct member *find(const struct part *part, const struct who *who)
+{
+    struct str key = str_make(who->key, sizeof(who->key));
+    struct map_node *node = map_find_hashed(&part->members, key, who->hash);
 
     return node ? CONTAINER_OF(node, struct member, node) : NULL;
 }
 
-static struct member *add(struct part *part, const char key[ADDR_CLIENT_KEY_BYTES])
+static struct member *add(struct part *part, const struct who *who)
 {
     struct member *member = mem_zalloc(sizeof(*member));
 
     if (member) {
-        memcpy(member->key, key, ADDR_CLIENT_KEY_BYTES);
-        member->node.key = str_make(member->key, ADDR_CLIENT_KEY_BYTES);
-        map_add(&part->members, &member->node);
+        memcpy(member->key, who->key, sizeof(member->key));
+        member->node.key = str_make(member->key, sizeof(member->key));
+        member->node.hash = who->hash;
+        map_add_hashed(&part->members, &member->node);
     }
     return member;
 }
 
 /* lock is held. */
-static int count_one(struct part *part, const char key[ADDR_CLIENT_KEY_BYTES], uint64_t limit)
+static int count_one(struct part *part, const struct who *who, uint64_t limit)
 {
-    struct member *member = find(part, key);
+    struct member *member = find(part, who);
 
     if (member && limit > 0 && member->count >= limit) {
         return CROWD_FULL;
     }
     if (!member) {
-        member = add(part, key);
+        member = add(part, who);
     }
     if (!member) {
         return -ENOMEM;
@@ -119,28 +136,24 @@ static int count_one(struct part *part, const char key[ADDR_CLIENT_KEY_BYTES], u
 int crowd_enter(struct crowd *crowd, const struct addr *client)
 {
     uint64_t limit = atomic_load_explicit(&crowd->limit, memory_order_relaxed);
-    char key[ADDR_CLIENT_KEY_BYTES];
-    struct part *part;
+    struct who who = who_is(client);
+    struct part *part = part_of(crowd, &who);
     int r;
 
-    addr_client_key(client, key);
-    part = part_of(crowd, key);
     (void)pthread_mutex_lock(&part->lock);
-    r = count_one(part, key, limit);
+    r = count_one(part, &who, limit);
     (void)pthread_mutex_unlock(&part->lock);
     return r;
 }
 
 void crowd_leave(struct crowd *crowd, const struct addr *client)
 {
-    char key[ADDR_CLIENT_KEY_BYTES];
-    struct part *part;
+    struct who who = who_is(client);
+    struct part *part = part_of(crowd, &who);
     struct member *member;
 
-    addr_client_key(client, key);
-    part = part_of(crowd, key);
     (void)pthread_mutex_lock(&part->lock);
-    member = find(part, key);
+    member = find(part, &who);
     ASSERT(member);
     if (--member->count == 0) {
         map_remove(&part->members, &member->node);
