@@ -25,6 +25,7 @@
 #include "server/admin_address.h"
 #include "server/exit_code.h"
 #include "server/explain.h"
+#include "server/methods.h"
 #include "server/privileges.h"
 #include "server/remote.h"
 #include "server/server.h"
@@ -255,6 +256,7 @@ static int load_as_server_user(const struct conf_load_options *options, struct s
         privileges_resume();
     }
     if (!error) {
+        methods_check((*ret)->policy, messages);
         privileges_check((*ret)->conf, lent, messages);
     }
     return error;

@@ -280,6 +280,21 @@ void policy_diff_lists(const struct policy *before, const struct policy *after,
     domains_shelf_diff(&before->shelf, &after->shelf, tell_list, &diff);
 }
 
+void policy_each_method(const struct policy *policy,
+                        void (*tell)(void *arg, struct str method, struct str rule,
+                                     struct conf_origin origin),
+                        void *arg)
+{
+    for (uint32_t i = 0; i < policy->access.count; i++) {
+        const struct line *line = &policy->access.lines[i];
+        const struct rule_condition *methods = rule_find(&line->rule, RULE_METHOD);
+
+        for (size_t k = 0; methods && k < methods->words.count; k++) {
+            tell(arg, methods->words.items[k], line->name, line->origin);
+        }
+    }
+}
+
 void policy_builtin_row(enum policy_builtin builtin, struct policy_line *ret)
 {
     *ret = (struct policy_line){.name = builtins[builtin].name,

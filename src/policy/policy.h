@@ -112,6 +112,13 @@ void policy_diff_lists(const struct policy *before, const struct policy *after,
                        void (*tell)(void *arg, const char *path, size_t before, size_t after),
                        void *arg);
 
+/* Calls tell for each method that a condition names, with the line's name and place. The room that
+ * knows which methods there are is above this one. */
+void policy_each_method(const struct policy *policy,
+                        void (*tell)(void *arg, struct str method, struct str rule,
+                                     struct conf_origin origin),
+                        void *arg);
+
 /* ---- For explain: line by line ---- */
 
 enum policy_answer { POLICY_NO, POLICY_LINE_OPEN, POLICY_YES };

@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "policy/policy.h"
 #include "policy/snapshot.h"
+#include "server/methods.h"
 #include "server/server_private.h"
 
 #define STOP_MS 2000 /* for a reload that is being read when the program ends */
@@ -381,6 +382,9 @@ static void load(struct aside_task *task)
         source.path = s->snapshot->conf->source;
     }
     r->error = snapshot_load(&source, s->snapshot, &r->loaded, &r->messages);
+    if (r->error == 0) {
+        methods_check(r->loaded->policy, &r->messages);
+    }
     mailbox_send(r->mailbox, &r->loaded_mail);
 }
 

@@ -358,6 +358,12 @@ def test_reload_tells_errors_and_warnings_by_line(site):
     assert " warning: " in lines[0]
 
 
+def test_reload_warns_of_a_method_that_does_not_exist(site):
+    site.write(LISTEN + "[access]\nx = deny method GETT\n")
+    (warning,) = site.json("/reload", "POST")["warnings"]
+    assert warning.startswith(f"{site.proxy.config}:4: warning: access.x: ")
+
+
 def test_reload_cannot_have_an_address(lab, site):
     taken = socket.create_server(("127.0.0.1", 0))
     lab.at_end(taken.close)

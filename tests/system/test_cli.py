@@ -173,6 +173,19 @@ def test_check_prints_warnings_and_is_content(tmp_path):
     assert ok == f"{path}: ok"
 
 
+@pytest.mark.parametrize("negated", ["", "not "])
+def test_check_warns_of_methods_that_do_not_exist(tmp_path, negated):
+    rules = f"[access]\na = deny {negated}method DELETE, M-SEARCH, DELTE\nb = deny method GETT\n"
+    path = write(tmp_path / "v.ini", rules)
+    result = run("check", "-c", path)
+    assert result.returncode == 0
+    *warnings, _ = result.stdout.splitlines()
+    assert [warning.split(",")[0] for warning in warnings] == [
+        f"{path}:2: warning: access.a: no request comes this far with method DELTE",
+        f"{path}:3: warning: access.b: no request comes this far with method GETT",
+    ]
+
+
 @pytest.mark.parametrize("command", ["check", "config", "serve"])
 def test_a_file_that_cannot_be_read_is_a_wrong_configuration(command, tmp_path):
     result = run(command, "-c", tmp_path / "none.ini")
