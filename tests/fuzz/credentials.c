@@ -106,6 +106,9 @@ static void check_users(struct str text)
 
     CHECK((r == 0) == (messages.error_count == 0), "%zu errors, %d", messages.error_count, r);
     CHECK(messages.count <= 11, "%zu messages", messages.count);
+    if (str_starts(text, STR("\xef\xbb\xbf"))) { /* a byte order mark */
+        text = str_from(text, 3);
+    }
     while (r == 0 && text.len > 0) {
         struct str line = str_head(text, str_find(text, '\n'));
 
